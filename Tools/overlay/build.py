@@ -1,0 +1,378 @@
+"""From tarball to interpreter: sources, configure, make, and the last good build.
+
+How it works.  Everything of one base and one reach of the series is a *tree*:
+
+    stock-src/        the base as it came
+    src/              the base with the series applied
+    VARIANT.work/     objects; `src` in it is a link to the tree's sources
+    VARIANT/          the last good build: what `make` produced when it last
+                      succeeded, and in `src` the sources that it was made of
+
+The work folder is what `make` changes, so that a second build compiles only
+what changed.  It is copied over VARIANT/ when all of it succeeded, and not
+before: a failed, interrupted or killed build leaves VARIANT/ as it was.
+VARIANT/ has sources of its own because an interpreter in a build folder
+reads its Lib/ from there.  They are hard links; src/ is only ever changed by
+replacing files, which leaves the other name of an old file alone.
+"""
+
+import contextlib
+import ctypes
+import errno
+import filecmp
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import layout
+import series
+from base import extract, fetch_base
+from deps import check_modules
+from lock import lock_descriptors
+from settings import load_settings
+from ui import OverlayError, run_logged, say, step
+
+# What configure and make take from the environment, beside their arguments.
+_BUILD_ENVIRONMENT = ("CC", "CFLAGS", "CPP", "CPPFLAGS", "CXX", "LDFLAGS",
+                      "LIBS", "PKG_CONFIG", "PKG_CONFIG_PATH")
+# From <fcntl.h> and <linux/fs.h>, for renameat2().
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+# A change to one of these asks for a new configure.
+_CONFIGURED_FROM = ("configure", "Makefile.pre.in", "pyconfig.h.in",
+                    "Modules/Setup", "Modules/Setup.stdlib.in",
+                    "Modules/Setup.bootstrap.in", "Modules/makesetup")
+
+
+class Tree:
+    """The folders of one base, with the series up to one topic."""
+
+    def __init__(self, base, upto=None):
+        self.base = base
+        self.upto = upto
+        root = layout.build_root().absolute()
+        if base.version != layout.default_base() or upto:
+            name = base.version + (f"-upto-{upto}" if upto else "")
+            root = root / "trees" / name
+        self.root = root
+        self.stock_src = root / "stock-src"
+        self.src = root / "src"
+
+    def source(self, variant):
+        return self.stock_src if variant == "stock" else self.src
+
+    def work(self, variant):
+        return self.root / f"{variant}.work"
+
+    def published(self, variant):
+        return self.root / variant
+
+    def python(self, variant):
+        return self.published(variant) / "python"
+
+    def log(self, variant, name):
+        folder = self.published(variant)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}.log"
+
+
+def build(variant=None, base=None, upto=None, *, configure_only=False):
+    """Build what is not up to date; return the path of the python.
+
+    The arguments default to the settings of the last configure.  Raises
+    OverlayError, with the last good build left as it was.
+    """
+    settings = load_settings()
+    variant = variant or settings.variant
+    if base is None:
+        base = fetch_base(settings.base, settings.base_sha256,
+                          offline=settings.offline)
+        upto = upto or settings.upto
+    tree = Tree(base, upto)
+    prepare_sources(tree, stock_only=variant == "stock")
+    configure(tree, variant, settings)
+    if not configure_only:
+        make(tree, variant, settings)
+    return tree.python(variant)
+
+
+def current_tree():
+    """The tree of the last configure's settings."""
+    settings = load_settings()
+    return Tree(fetch_base(settings.base, settings.base_sha256,
+                           offline=settings.offline), settings.upto)
+
+
+# --- Sources -----------------------------------------------------------------
+
+def prepare_sources(tree, *, stock_only=False):
+    tree.root.mkdir(parents=True, exist_ok=True)
+    _prepare_stock(tree)
+    if not stock_only:
+        _prepare_patched(tree)
+
+
+def _prepare_stock(tree):
+    stamp = tree.root / "stock-src.stamp"
+    if _read(stamp) == tree.base.sha256:
+        return
+    stamp.unlink(missing_ok=True)
+    fresh = _empty(tree.root / "stock-src.new")
+    extract(tree.base, fresh)
+    shutil.rmtree(tree.stock_src, ignore_errors=True)
+    fresh.rename(tree.stock_src)
+    stamp.write_text(tree.base.sha256)
+
+
+def _prepare_patched(tree):
+    stamp = tree.root / "src.stamp"
+    wanted = layout.overlay_version() + " " + series.fingerprint(
+        tree.base.sha256, base_version=tree.base.version, upto=tree.upto)
+    if _read(stamp) == wanted:
+        return
+    with step(f"patching the sources of {tree.base.version}"):
+        overlay = _empty(tree.root / "overlay.new")
+        changed, deleted = series.compose(
+            tree.stock_src, overlay, base_version=tree.base.version,
+            upto=tree.upto)
+        _say_what_it_is(overlay, tree)
+        stamp.unlink(missing_ok=True)
+        lay_sources(tree.stock_src, overlay, set(deleted), tree.src)
+        shutil.rmtree(overlay)
+    stamp.write_text(wanted)
+
+
+def _say_what_it_is(overlay, tree):
+    """Fill in the version and the topics that asyncio.__overlay__ gives."""
+    path = overlay / "Lib" / "asyncio" / "_overlay.py"
+    if not path.exists():
+        return
+    topics = []
+    for topic in series.load_series():
+        if not series.skipped(topic, tree.base.version):
+            topics.append(topic.name)
+        if topic.name == tree.upto:
+            break
+    text = path.read_text()
+    for line, value in (("VERSION = None", layout.overlay_version()),
+                        ("TOPICS = ()", tuple(topics))):
+        if f"\n{line}\n" not in text:
+            raise OverlayError(f"{path.name}: there is no line {line!r} to "
+                               "fill in")
+        name = line.partition(" ")[0]
+        text = text.replace(f"\n{line}\n", f"\n{name} = {value!r}\n")
+    path.write_text(text)
+
+
+def lay_sources(stock, overlay, deleted, target):
+    """Make *target* the stock sources with *overlay* over them.
+
+    Files that are right already keep their time, so that make leaves alone
+    what was made from them.
+    """
+    names = _files(stock) - deleted | _files(overlay)
+    for name in sorted(names):
+        over = overlay / name
+        _lay(over if over.exists() else stock / name, target / name)
+    for name in _files(target) - names:
+        (target / name).unlink()
+
+
+def _files(folder):
+    return {os.path.relpath(os.path.join(place, file), folder)
+            for place, folders, files in os.walk(folder)
+            if os.path.basename(place) != "__pycache__"
+            for file in files}
+
+
+def _lay(source, target):
+    exists = target.exists()
+    if (exists and filecmp.cmp(source, target, shallow=False)
+            and source.stat().st_mode == target.stat().st_mode):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(target.name + ".overlay-new")
+    # A first copy keeps its time; a change must be newer than what was made.
+    (shutil.copy if exists else shutil.copy2)(source, fresh)
+    fresh.replace(target)
+
+
+# --- configure ---------------------------------------------------------------
+
+def configure(tree, variant, settings):
+    """Run CPython's configure in the work folder if its input changed."""
+    work = tree.work(variant)
+    source = tree.source(variant)
+    command = ["src/configure", "-q", *layout.VARIANTS[variant],
+               *settings.configure_args]
+    stamp = work / "overlay-configure.stamp"
+    flags, prefix = _configure_key(source, command), settings.prefix or ""
+    if _read(stamp) == f"{flags}\n{prefix}" and (work / "Makefile").exists():
+        return
+    if not _read(stamp).startswith(flags):
+        # Objects of another configuration are not to be trusted.  Only the
+        # prefix is different: makefile and objects see to that.
+        for path in work.rglob("*.o"):
+            path.unlink()
+    work.mkdir(parents=True, exist_ok=True)
+    stamp.unlink(missing_ok=True)
+    link = work / "src"
+    if not link.is_symlink():
+        link.symlink_to(os.path.relpath(source, work))
+    if prefix:
+        command.append(f"--prefix={prefix}")
+    log = tree.log(variant, "configure")
+    log.unlink(missing_ok=True)
+    with step(f"configuring {variant}"):
+        run_logged(command, log, cwd=work, env=build_environment(),
+                   counts=lambda line: False, pass_fds=lock_descriptors(),
+                   what=f"configure of {variant}")
+    stamp.write_text(f"{flags}\n{prefix}")
+
+
+def _configure_key(source, command):
+    digest = hashlib.sha256("\0".join(command).encode())
+    for name in _BUILD_ENVIRONMENT:
+        digest.update(f"{name}={os.environ.get(name)}\0".encode())
+    for name in _CONFIGURED_FROM:
+        digest.update((source / name).read_bytes())
+    return digest.hexdigest()
+
+
+def build_environment():
+    """The environment without what would lead a build or a test astray."""
+    return {name: value for name, value in os.environ.items()
+            if not name.startswith("PYTHON")
+            and name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "GNUMAKEFLAGS",
+                             "MAKEOVERRIDES", "BASE", "ROWS", "PREFIX",
+                             "CDPATH", "VIRTUAL_ENV")}
+
+
+# --- make --------------------------------------------------------------------
+
+def make(tree, variant, settings):
+    """Compile in the work folder; publish if there is something new."""
+    work = tree.work(variant)
+    source_stamp = "stock-src.stamp" if variant == "stock" else "src.stamp"
+    made_of = "\n".join((_read(tree.root / source_stamp),
+                         _read(work / "overlay-configure.stamp")))
+    published = tree.published(variant)
+    if _read(published / "overlay-made-of") == made_of:
+        return
+    tag = _tag(tree, variant)
+    if _read(work / "overlay-tag") != tag:
+        (work / "Modules" / "getbuildinfo.o").unlink(missing_ok=True)
+        (work / "overlay-tag").write_text(tag)
+    log = tree.log(variant, "build")
+    log.unlink(missing_ok=True)
+    with step(f"building {variant}"):
+        run_logged(["make", f"-j{settings.jobs}", *_git_arguments(tag), "all"],
+                   log, cwd=work, env=build_environment(),
+                   label="files compiled", what=f"make of {variant}",
+                   counts=lambda line: " -c " in line,
+                   pass_fds=lock_descriptors())
+        check_modules(work / "python", log)
+        _publish(work, tree.source(variant), published, made_of)
+
+
+def _tag(tree, variant):
+    if variant == "stock":
+        return ""
+    reach = f"+upto.{tree.upto}" if tree.upto else ""
+    return f"asyncio-overlay-{layout.overlay_version()}{reach}"
+
+
+def _git_arguments(tag):
+    # CPython's makefile runs these to learn what it is building; the answer
+    # goes into sys.version.  In a checkout of ours they would name *our*
+    # commit, or, with stock, one that is none of CPython's.
+    return [f"GITTAG=echo {tag}" if tag else "GITTAG=:",
+            "GITVERSION=:", "GITBRANCH=:"]
+
+
+def _publish(work, source, published, made_of):
+    """Put a copy of the work folder in the last good build's place."""
+    fresh = _empty(published.with_name(published.name + ".new"))
+    shutil.copytree(work, fresh, symlinks=True, dirs_exist_ok=True,
+                    ignore=_not_published)
+    # Follows the link, as the sources of a tree are never links themselves.
+    shutil.copytree(source, fresh / "src", copy_function=_link)
+    for log in published.glob("*.log"):
+        shutil.copy2(log, fresh)
+    (fresh / "overlay-made-of").write_text(made_of)
+    published.mkdir(exist_ok=True)
+    _exchange(fresh, published)
+    shutil.rmtree(fresh)
+
+
+def _exchange(one, other):
+    """Let two folders change names, in one step that cannot be interrupted."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD,
+                      os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return
+    error = ctypes.get_errno()
+    if error not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        raise OSError(error, os.strerror(error), str(other))
+    # A file system that cannot; a kill here costs a second run of make.
+    aside = one.with_name(one.name + ".aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
+
+
+def _not_published(folder, names):
+    return [name for name in names
+            if name.endswith((".o", ".a")) or name == "src"]
+
+
+def _link(source, target):
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def install(settings):
+    """Install the built variant under --prefix."""
+    if not settings.prefix:
+        raise OverlayError("install needs a place: run ./configure-overlay.sh "
+                           "--prefix DIR install")
+    build()
+    tree = current_tree()
+    log = tree.log(settings.variant, "install")
+    log.unlink(missing_ok=True)
+    with step(f"installing {settings.variant} in {settings.prefix}"):
+        run_logged(["make", *_git_arguments(_tag(tree, settings.variant)),
+                    "install"], log, cwd=tree.work(settings.variant),
+                   env=build_environment(), what="make install")
+    say(f"installed: {settings.prefix}/bin/python3.13")
+
+
+def clean():
+    """Remove everything that was built; the cache stays."""
+    root = layout.build_root()
+    if not root.exists():
+        return
+    for path in root.iterdir():
+        if path.name in ("series", ".lock") or path.name.startswith("series-"):
+            # May hold commits that were never exported.
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _read(path):
+    with contextlib.suppress(OSError):
+        return path.read_text()
+    return ""
+
+
+def _empty(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

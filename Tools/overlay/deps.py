@@ -1,0 +1,153 @@
+"""What the build needs of the machine, and Debian's packages for it."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from layout import build_root
+from ui import OverlayError, run_logged, say, step
+
+# Debian package: the program or header that it is needed for.
+BUILD_PACKAGES = {
+    "gcc": "cc",
+    "g++": "c++",
+    "libc6-dev": "stdio.h",
+    "make": "make",
+    "patch": "patch",
+    "pkg-config": "pkg-config",
+    "openssl": "openssl",
+    "libbz2-dev": "bzlib.h",
+    "libffi-dev": "ffi.h",
+    "liblzma-dev": "lzma.h",
+    "libncurses-dev": "curses.h",
+    "libreadline-dev": "readline/readline.h",
+    "libsqlite3-dev": "sqlite3.h",
+    "libssl-dev": "openssl/ssl.h",
+    "uuid-dev": "uuid/uuid.h",
+    "zlib1g-dev": "zlib.h",
+}
+# What the tests and the maintenance targets need beyond that.
+TEST_PACKAGES = {
+    "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
+    "git": "git",
+    "postgresql": "/usr/lib/postgresql",
+}
+# What `make bench` needs beyond BUILD_PACKAGES.
+BENCH_PACKAGES = {"valgrind": "valgrind"}
+_MORE_FOR = {
+    "test": TEST_PACKAGES,
+    "bench": BENCH_PACKAGES,
+    **dict.fromkeys(("import", "export", "check-series", "check-each",
+                     "review", "rebase"), {"git": "git"}),
+}
+
+# Extension modules that a whole interpreter has: the package of what each is
+# made with.  CPython's makefile leaves out what it cannot build, and succeeds.
+PROMISED_MODULES = {
+    "_bz2": "libbz2-dev", "_ctypes": "libffi-dev", "_curses": "libncurses-dev",
+    "_hashlib": "libssl-dev", "_lzma": "liblzma-dev", "_ssl": "libssl-dev",
+    "_sqlite3": "libsqlite3-dev", "_uuid": "uuid-dev",
+    "readline": "libreadline-dev", "zlib": "zlib1g-dev",
+}
+
+
+def provide(targets, *, install):
+    """See to it that what *targets* need is there.
+
+    With *install*, missing packages are installed by apt-get; without, they
+    are named in the OverlayError, with the command that installs them.
+    """
+    wanted = dict(BUILD_PACKAGES)
+    for target in targets:
+        wanted |= _MORE_FOR.get(target, {})
+    missing = _missing(wanted)
+    if not missing:
+        return
+    command = ["apt-get", "install", "--no-install-recommends", "-y", *missing]
+    if os.geteuid() != 0:
+        command.insert(0, "sudo")
+    if not install:
+        raise OverlayError(
+            f"not found: {', '.join(wanted[name] for name in missing)}; install "
+            f"with: {' '.join(command)} (or give --install-deps)")
+    _install(command)
+    missing = _missing(wanted)
+    if missing:
+        raise OverlayError(
+            f"still not found after installing {' '.join(missing)}: "
+            f"{', '.join(wanted[name] for name in missing)}")
+
+
+def _install(command):
+    if not shutil.which("apt-get"):
+        raise OverlayError("--install-deps needs apt-get; install by hand: "
+                           + " ".join(command[command.index("-y") + 1:]))
+    if command[0] == "sudo" and not shutil.which("sudo"):
+        raise OverlayError("--install-deps needs root or sudo; as root: "
+                           + " ".join(command[1:]))
+    log = build_root() / "packages.log"
+    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    update = [*command[:command.index("install")], "-q", "update"]
+    with step(f"installing {' '.join(command[command.index('-y') + 1:])}"):
+        try:
+            run_logged(update, log, what="apt-get update", env=env)
+        except OverlayError:
+            # One dead address among several; the install will tell.
+            say("    apt-get update failed; trying with the lists there are")
+        run_logged(command, log, what="apt-get install", env=env)
+
+
+def _missing(wanted):
+    headers = {name: need for name, need in wanted.items()
+               if need.endswith(".h")}
+    missing = {name for name, need in wanted.items()
+               if name not in headers and not _present(need)}
+    return sorted(missing | _missing_headers(headers))
+
+
+def _present(need):
+    return Path(need).exists() if need[0] == "/" else bool(shutil.which(need))
+
+
+def _missing_headers(headers):
+    """The packages of those headers that the compiler does not find."""
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    if not shutil.which(compiler[0]):
+        return set(headers)
+    text = "".join(f"#if !__has_include(<{header}>)\n"
+                   f"overlay_missing {package}\n#endif\n"
+                   for package, header in headers.items())
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Path(folder, "probe.c")
+        probe.write_text(text)
+        seen = subprocess.run(
+            [*compiler, *shlex.split(os.environ.get("CPPFLAGS", "")), "-E", probe],
+            capture_output=True, text=True)
+    if seen.returncode:
+        raise OverlayError(f"the compiler {compiler[0]} does not work: "
+                           f"{seen.stderr.strip().splitlines()[0]}")
+    return set(re.findall(r"^overlay_missing (\S+)$", seen.stdout, re.M))
+
+
+def check_modules(python, log):
+    """Raise OverlayError if *python* lacks a module that was promised."""
+    names = ",".join(PROMISED_MODULES)
+    seen = subprocess.run(
+        [python, "-E", "-c", "import importlib.util as u, sys\n"
+         f"for name in {names!r}.split(','):\n"
+         "    try: __import__(name)\n"
+         "    except ImportError: print(name)"],
+        capture_output=True, text=True)
+    lacking = seen.stdout.split()
+    if seen.returncode:
+        raise OverlayError(f"the new interpreter does not start: "
+                           f"{seen.stderr.strip()[-300:]}")
+    if lacking:
+        packages = sorted({PROMISED_MODULES[name] for name in lacking})
+        raise OverlayError(
+            f"modules not built: {', '.join(lacking)}; their headers (Debian: "
+            f"{' '.join(packages)}) are missing or unusable, see {log}")

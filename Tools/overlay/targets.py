@@ -1,0 +1,63 @@
+"""The targets that a user of the interpreter asks for."""
+
+import os
+import shlex
+import subprocess
+import sys
+
+import build
+import layout
+from settings import load_settings
+from ui import OverlayError, step
+
+
+def main(arguments):
+    [target] = arguments
+    return _TARGETS[target]()
+
+
+def _all():
+    python = build.build()
+    print(f"built: {python}")
+    subprocess.run([python, "-VV"], check=True)
+    return 0
+
+
+def _demo():
+    python = build.build()
+    example = layout.ROOT / "examples" / "tls_in_tls.py"
+    stock = build.build("stock")
+    command = [python, example, "--compare", stock]
+    return subprocess.run(command, env=build.build_environment()).returncode
+
+
+def _bench():
+    ours, stock = build.build(), build.build("stock")
+    sys.path.insert(0, str(layout.ROOT / "benchmarks"))
+    import run
+    rows = shlex.split(os.environ.get("ROWS", ""))
+    return run.main(["--stock", str(stock), "--ours", str(ours), *rows])
+
+
+def _docs():
+    import docs
+    return docs.main([])
+
+
+def _stubs():
+    import stubs
+    return stubs.main([])
+
+
+def _install():
+    build.install(load_settings())
+    return 0
+
+
+def _clean():
+    build.clean()
+    return 0
+
+
+_TARGETS = {"all": _all, "demo": _demo, "bench": _bench, "docs": _docs,
+            "stubs": _stubs, "install": _install, "clean": _clean}

@@ -1,0 +1,461 @@
+"""configure-overlay.sh and make on a stand-in for CPython that builds at once.
+
+The stand-in's "compiler" copies Modules/thing.c, a shell script, to python;
+what is tested is everything around it: searching, verifying, patching,
+building what changed, and keeping the last good build.
+"""
+
+import hashlib
+import io
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+VERSION = "3.99.0"
+# Far more than any of these runs needs, in seconds; a guard against hanging.
+LIMIT = 120
+
+CONFIGURE = """\
+#!/bin/sh
+echo "arguments: $*"
+cat > Makefile <<'END'
+all: python
+python: src/Modules/thing.c
+\techo cc -c $< && ! grep BROKEN $< && ! { grep -q SLOW $< && sleep 60; }
+\tcp $< $@ && chmod +x $@ && echo made >> made.txt
+END
+"""
+# Silent when it is asked for its version or modules, which takes arguments.
+THING = "#!/bin/sh\n# zero\n# one\n# two\n[ $# = 0 ] || exit 0\necho stand-in\n"
+FILES = {
+    "configure": CONFIGURE, "Makefile.pre.in": "", "pyconfig.h.in": "",
+    "Modules/Setup": "", "Modules/Setup.stdlib.in": "",
+    "Modules/Setup.bootstrap.in": "", "Modules/makesetup": "",
+    "Modules/thing.c": THING, "Lib/thing.py": "x = 1\n",
+}
+PATCH = """\
+a-topic: Say who is there
+
+Because.
+
+Rejected: silence.
+Drop-when: never.
+---
+diff --git a/Modules/thing.c b/Modules/thing.c
+--- a/Modules/thing.c
++++ b/Modules/thing.c
+@@ -3,4 +3,4 @@
+ # one
+ # two
+ [ $# = 0 ] || exit 0
+-echo stand-in
++echo patched
+"""
+
+
+def make_tarball(path, files=FILES):
+    with tarfile.open(path, "w:xz") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(f"Python-{VERSION}/{name}")
+            member.size = len(text.encode())
+            member.mode = 0o755 if name == "configure" else 0o644
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Checkout:
+    """A copy of the tools, in a path with a space, and a base for them."""
+
+    def __init__(self, folder):
+        self.root = folder / "check out"
+        self.cache = folder / "cache"
+        self.tarball = folder / "base.tar.xz"
+        self.python = self.root / "build" / "release" / "python"
+        (self.root / "Tools").mkdir(parents=True)
+        for name in ("Makefile", "VERSION", "configure-overlay.sh"):
+            shutil.copy(ROOT / name, self.root)
+        shutil.copytree(ROOT / "Tools" / "overlay",
+                        self.root / "Tools" / "overlay",
+                        ignore=shutil.ignore_patterns("__pycache__"))
+        self.patches = self.root / "patches"
+        self.patches.mkdir()
+        (self.patches / "series").write_text("a-topic\n")
+        (self.patches / "a-topic.patch").write_text(PATCH)
+        self.set_base(make_tarball(self.tarball))
+        # Nothing here may reach out; the tests that search see it fail.
+        self.env = {name: value for name, value in os.environ.items()
+                    if not name.startswith(("OVERLAY_", "MAKE"))}
+        self.env |= {"XDG_CACHE_HOME": str(self.cache), "LC_ALL": "C.UTF-8",
+                     "https_proxy": "http://127.0.0.1:9"}
+
+    def set_base(self, digest):
+        self.digest = digest
+        (self.patches / "bases").write_text(f"{VERSION} {digest}\n")
+
+    def change_base(self, **files):
+        """Another text for files of the base, by name without its folder."""
+        changed = {name: files.get(Path(name).stem, text)
+                   for name, text in FILES.items()}
+        self.set_base(make_tarball(self.tarball, changed))
+
+    def start(self, *arguments, **popen):
+        return subprocess.Popen(
+            ["./configure-overlay.sh", *arguments], cwd=self.root,
+            env=self.env, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **popen)
+
+    def run(self, *arguments, status=0):
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=LIMIT)
+        assert process.returncode == status or status is None, output
+        return output
+
+    def build(self, *arguments, status=0):
+        return self.run("--base", str(self.tarball), *arguments, "all",
+                        status=status)
+
+    def fail(self, *arguments):
+        """The one line of error of a run that fails."""
+        output = self.run(*arguments, status=None)
+        lines = [line for line in output.splitlines() if "error: " in line]
+        assert len(lines) == 1, output
+        assert "Traceback" not in output
+        return lines[0]
+
+    def ran(self):
+        return subprocess.run([self.python], check=True, text=True,
+                              capture_output=True).stdout
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path)
+
+
+def compiled(checkout):
+    made = checkout.root / "build" / "release.work" / "made.txt"
+    return len(made.read_text().splitlines())
+
+
+def test_build_in_a_path_with_a_space_runs_the_patched_program(checkout):
+    checkout.build()
+    assert checkout.ran() == "patched\n"
+
+
+def test_build_folder_may_be_a_symbolic_link(checkout, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (checkout.root / "build").symlink_to(tmp_path / "elsewhere")
+    checkout.build()
+    assert checkout.ran() == "patched\n"
+    assert (tmp_path / "elsewhere" / "release" / "python").exists()
+
+
+def test_no_targets_configures_and_says_what_to_type(checkout):
+    output = checkout.run("--base", str(checkout.tarball))
+    assert "make all" in output
+    assert (checkout.root / "build/release.work/Makefile").exists()
+    assert not checkout.python.exists()
+
+
+def test_make_builds_with_the_settings_of_the_last_configure(checkout):
+    checkout.run("--base", str(checkout.tarball), "--variant", "debug")
+    subprocess.run(["make"], cwd=checkout.root, env=checkout.env, check=True,
+                   capture_output=True, timeout=LIMIT)
+    assert (checkout.root / "build" / "debug" / "python").exists()
+
+
+def test_make_before_configure_says_what_to_do(checkout):
+    done = subprocess.run(["make", "all"], cwd=checkout.root, text=True,
+                          env=checkout.env, capture_output=True, timeout=LIMIT)
+    assert done.returncode
+    assert "run ./configure-overlay.sh" in done.stderr
+
+
+def test_options_after_two_dashes_go_to_configure_of_every_variant(checkout):
+    base = ("--base", str(checkout.tarball))
+    for variant in ("stock", "release"):
+        checkout.run(*base, "--variant", variant, "--prefix", "/tmp/a/../b",
+                     "--", "--with-x=1 2")
+        log = (checkout.root / "build" / variant / "configure.log").read_text()
+        assert "--with-x=1 2 --prefix=/tmp/b" in log
+
+
+def test_second_run_compiles_nothing(checkout):
+    checkout.build()
+    output = checkout.build()
+    assert compiled(checkout) == 1
+    assert "==>" not in output
+
+
+def test_changed_patch_compiles_again_and_only_once(checkout):
+    checkout.build()
+    patch = checkout.patches / "a-topic.patch"
+    patch.write_text(PATCH.replace("+echo patched", "+echo other"))
+    checkout.build()
+    assert checkout.ran() == "other\n"
+    patch.write_text(PATCH)
+    checkout.build()
+    assert checkout.ran() == "patched\n"
+    assert compiled(checkout) == 3
+
+
+def test_stock_has_no_patch_and_upto_has_a_folder_of_its_own(checkout):
+    checkout.build()
+    checkout.build("--variant", "stock")
+    checkout.build("--upto", "a-topic")
+    stock = checkout.root / "build" / "stock" / "python"
+    assert "stand-in" in stock.read_text()
+    upto = checkout.root / f"build/trees/{VERSION}-upto-a-topic/release/python"
+    assert "patched" in upto.read_text()
+
+
+def test_failed_compilation_keeps_the_last_good_build_and_its_sources(
+        checkout):
+    checkout.build()
+    checkout.change_base(thing=THING.replace("stand-in", "BROKEN"))
+    patch = checkout.patches / "a-topic.patch"
+    patch.write_text(PATCH.replace("echo stand-in", "echo BROKEN")
+                     .replace("echo patched", "echo BROKEN still"))
+    output = checkout.build(status=2)
+    assert "build.log" in output and "    | " in output
+    assert checkout.ran() == "patched\n"
+    kept = checkout.root / "build/release/src/Modules/thing.c"
+    assert "patched" in kept.read_text()
+    checkout.change_base()
+    patch.write_text(PATCH)
+    checkout.build()
+    assert checkout.ran() == "patched\n"
+
+
+def test_patch_that_does_not_apply_names_topic_file_and_hunk(checkout):
+    checkout.build()
+    checkout.change_base(thing=THING.replace("# two", "# 2"))
+    line = checkout.fail("--base", str(checkout.tarball), "all")
+    for word in ("a-topic", "Modules/thing.c", "hunk 1", VERSION):
+        assert word.lower() in line.lower()
+    assert checkout.ran() == "patched\n"
+
+
+def test_unknown_text_under_a_replaced_file_stops_the_build(checkout):
+    (checkout.root / "Lib").mkdir()
+    (checkout.root / "Lib" / "thing.py").write_text("x = 2\n")
+    (checkout.patches / "a-topic.patch").write_text(PATCH.replace(
+        "---\ndiff", "Own-files:\n Lib/thing.py\n---\ndiff"))
+    known = hashlib.sha256(b"x = 0\n").hexdigest()
+    (checkout.patches / "replaced").write_text(
+        f"Lib/thing.py a-topic {known}\n")
+    line = checkout.fail("--base", str(checkout.tarball), "all")
+    assert "Lib/thing.py" in line and "a-topic" in line
+    assert hashlib.sha256(b"x = 1\n").hexdigest() in line
+
+
+def wait_for(condition):
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_build_keeps_the_last_good_one_and_goes_on(
+        checkout, number):
+    checkout.build()
+    patch = checkout.patches / "a-topic.patch"
+    patch.write_text(PATCH.replace("+echo patched", "+echo patched SLOW"))
+    log = checkout.root / "build" / "release" / "build.log"
+    log.unlink()
+    # A session of its own, as a terminal's Ctrl-C reaches a whole group.
+    process = checkout.start("--base", str(checkout.tarball), "all",
+                             start_new_session=True)
+    wait_for(lambda: log.exists() and "cc -c" in log.read_text())
+    os.killpg(process.pid, number)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode and "Traceback" not in output
+    assert checkout.ran() == "patched\n"
+    patch.write_text(PATCH.replace("+echo patched", "+echo later"))
+    checkout.build()
+    assert checkout.ran() == "later\n"
+
+
+def test_interrupted_unpacking_is_begun_again(checkout):
+    checkout.build("--variant", "stock")
+    build = checkout.root / "build"
+    (build / "stock-src.stamp").unlink()
+    (build / "stock-src" / "Modules" / "thing.c").unlink()
+    (build / "stock-src.new").mkdir()
+    (build / "stock-src.new" / "left-over").touch()
+    checkout.build()
+    assert checkout.ran() == "patched\n"
+    assert not (build / "src" / "left-over").exists()
+
+
+def test_second_run_at_once_says_that_it_waits(checkout):
+    checkout.change_base(thing=THING.replace("# zero", "# SLOW"))
+    first = checkout.start("--base", str(checkout.tarball), "all",
+                           start_new_session=True)
+    log = checkout.root / "build" / "release" / "build.log"
+    wait_for(lambda: log.exists() and "cc -c" in log.read_text())
+    second = checkout.start("--base", str(checkout.tarball))
+    assert "waiting" in second.stdout.readline()
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate(timeout=LIMIT)
+    output, _ = second.communicate(timeout=LIMIT)
+    assert second.returncode == 0, output
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--nope"], "--nope"),
+    (["--varian", "debug"], "--varian"),
+    (["--variant", "fast"], "'fast'; there are: release, stock"),
+    (["everything"], "'everything'; there are: all"),
+    (["--upto", "b-topic"], "b-topic"),
+    (["--jobs", "0"], "--jobs 0"),
+    (["--jobs", "x"], "--jobs"),
+    (["--prefix", "/opt/a b"], "/opt/a b"),
+    (["--base", "/nowhere/x.tar.xz"], "/nowhere/x.tar.xz"),
+    (["--base", "3.98.0"], "--base-sha256"),
+    (["--base-sha256", "12"], "'12'"),
+])
+def test_bad_argument_gets_one_clear_line(checkout, arguments, words):
+    assert words in checkout.fail(*arguments)
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda data: data[:-10], lambda data: data[:-1] + b"x", lambda data: b""],
+    ids=["truncated", "altered", "empty"])
+def test_spoilt_tarball_is_refused_with_both_hashes(checkout, spoil):
+    spoilt = spoil(checkout.tarball.read_bytes())
+    checkout.tarball.write_bytes(spoilt)
+    line = checkout.fail("--base", str(checkout.tarball))
+    assert checkout.digest in line
+    assert hashlib.sha256(spoilt).hexdigest() in line
+
+
+def test_unknown_tarball_is_taken_when_its_hash_is_vouched_for(checkout):
+    digest = checkout.digest
+    checkout.set_base("0" * 64)
+    assert digest in checkout.fail("--base", str(checkout.tarball))
+    checkout.build("--base-sha256", digest)
+    assert checkout.ran() == "patched\n"
+
+
+def test_search_takes_the_cache_first(checkout):
+    bases = checkout.cache / "asyncio-overlay" / "bases"
+    bases.mkdir(parents=True)
+    shutil.copy(checkout.tarball, bases / f"Python-{VERSION}.tar.xz")
+    checkout.run("--offline", "all")
+    assert checkout.ran() == "patched\n"
+
+
+def test_failed_search_names_every_place_and_what_to_do(checkout, tmp_path):
+    bases = checkout.cache / "asyncio-overlay" / "bases"
+    bases.mkdir(parents=True)
+    (bases / f"Python-{VERSION}.tar.xz").write_bytes(b"torn")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "apt-get").write_text("#!/bin/sh\necho 'E: no route' >&2\nexit 1")
+    (tools / "apt-get").chmod(0o755)
+    checkout.env["PATH"] = f"{tools}:{checkout.env['PATH']}"
+    line = checkout.fail()
+    for words in ("the cache", "(4 bytes)", "python.org",
+                  "Debian's source package", "--base PATH", checkout.digest):
+        assert words in line
+    assert [path.name for path in bases.iterdir()] == [
+        f"Python-{VERSION}.tar.xz"]
+
+
+def test_offline_asks_nobody(checkout):
+    line = checkout.fail("--offline")
+    assert "the cache" in line and "--offline" in line
+    assert "python.org" not in line
+
+
+def without(programs, checkout, tmp_path):
+    """A PATH with all programs but some."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for folder in reversed(os.environ["PATH"].split(":")):
+        for path in Path(folder).glob("*"):
+            link = tools / path.name
+            link.unlink(missing_ok=True)
+            if path.name not in programs:
+                link.symlink_to(path)
+    checkout.env["PATH"] = str(tools)
+
+
+def test_missing_compiler_names_the_package_and_the_command(
+        checkout, tmp_path):
+    without({"cc"}, checkout, tmp_path)
+    line = checkout.fail("--base", str(checkout.tarball))
+    assert "not found: cc" in line
+    assert "apt-get install" in line and "gcc" in line.partition("with:")[2]
+
+
+def test_missing_header_names_the_package(checkout):
+    checkout.env["CC"] = "cc -nostdinc -I/"
+    line = checkout.fail("--base", str(checkout.tarball))
+    assert "openssl/ssl.h" in line
+    assert "libssl-dev" in line.partition("with:")[2]
+
+
+def test_install_deps_without_apt_says_what_to_install(checkout, tmp_path):
+    without({"cc", "apt-get"}, checkout, tmp_path)
+    line = checkout.fail("--base", str(checkout.tarball), "--install-deps")
+    assert "by hand: " in line and "gcc" in line
+
+
+def test_unwritable_build_folder_gets_one_line_with_its_path(checkout):
+    (checkout.root / "build").symlink_to("/proc/overlay-build")
+    assert "build" in checkout.fail("--base", str(checkout.tarball))
+
+
+def test_full_disk_keeps_the_last_good_build(checkout):
+    """A limit on the size of files stands in for a disk that is full."""
+    checkout.build()
+    checkout.change_base(thing=THING.replace("# zero", "#" * 100_000))
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 50; exec ./configure-overlay.sh "$@"', "-",
+         "--base", str(checkout.tarball), "all"], cwd=checkout.root,
+        env=checkout.env, text=True, capture_output=True, timeout=LIMIT)
+    assert done.returncode
+    assert "File too large" in done.stderr and "Traceback" not in done.stderr
+    assert checkout.ran() == "patched\n"
+    checkout.build()
+    assert checkout.ran() == "patched\n"
+
+
+def test_nothing_is_written_outside_build_and_cache(checkout, tmp_path):
+    before = {path for path in checkout.root.rglob("*")}
+    checkout.build()
+    after = {path for path in checkout.root.rglob("*")
+             if "build" not in path.relative_to(checkout.root).parts[:1]}
+    assert after == before
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        "check out", "base.tar.xz", "cache"}
+
+
+def test_clean_removes_what_was_built_but_no_commits(checkout):
+    checkout.build()
+    (checkout.root / "build" / "series").mkdir()
+    checkout.run("--base", str(checkout.tarball), "clean")
+    left = {path.name for path in (checkout.root / "build").iterdir()}
+    assert left == {"series", ".lock"}
+
+
+def test_install_without_prefix_says_what_to_give(checkout):
+    assert "--prefix DIR" in checkout.fail(
+        "--base", str(checkout.tarball), "install")
+
+
+def test_help_names_every_option_and_target(checkout):
+    text = checkout.run("--help")
+    for word in ("--variant", "--base ", "--base-sha256", "--upto", "--offline",
+                 "--jobs", "--prefix", "--install-deps", "check-each", "rebase"):
+        assert word in text
