@@ -1,0 +1,438 @@
+"""Import, edit with git, export: nothing is lost, nothing is overwritten."""
+
+import shutil
+
+import pytest
+
+import importing
+import patching
+import series
+from series_checkout import (BASE, HEADER, PROJECT, TASKS, changed,
+                             write_files)
+from ui import OverlayError
+
+# A maintainer with every setting that could lead a tool astray.
+HOSTILE = """\
+[user]
+    name = A Maintainer
+    email = maintainer@localhost
+[core]
+    autocrlf = true
+    abbrev = 5
+    quotePath = true
+    excludesFile = {folder}/ignored
+    attributesFile = {folder}/attributes
+[color]
+    ui = always
+[diff]
+    noprefix = true
+    mnemonicPrefix = true
+    renames = copies
+    context = 9
+    interHunkContext = 9
+    algorithm = patience
+    external = false
+    orderFile = {folder}/order
+[format]
+    attach = true
+    subjectPrefix = WRONG
+    coverLetter = true
+[commit]
+    cleanup = whitespace
+"""
+
+C_FILE = changed(BASE["Modules/_asynciomodule.c"], "/* 10 */\n",
+                 '/* 10 */\n#include "_asyncio/core.h"\n')
+PATCHED_PROJECT = changed(PROJECT, "<Item n='5' />\r\n",
+                          "<Item n='5' />\r\n<Item n='core.h' />\r\n")
+# One of each kind that a topic of C code has.
+ALL_KINDS = {
+    "Modules/_asynciomodule.c": C_FILE,
+    "Modules/_asyncio/core.h": "#define CORE 1\n",
+    "PCbuild/_asyncio.vcxproj": PATCHED_PROJECT,
+    "Doc/library/asyncio-task.rst": BASE["Doc/library/asyncio-task.rst"]
+    + "\nMore text.\n",
+    "Doc/library/asyncio-core.rst": "Core\n====\n",
+}
+
+
+def tasks(old, new):
+    return {"Lib/asyncio/tasks.py": changed(TASKS, old, new)}
+
+
+def test_imported_base_is_the_tarball_byte_for_byte(checkout):
+    checkout.import_series()
+    files = checkout.git("ls-files", "-z").split("\0")[:-1]
+    assert sorted(files) == sorted(BASE)
+    for path, text in BASE.items():
+        data = text if isinstance(text, bytes) else text.encode()
+        assert (checkout.series / path).read_bytes() == data
+        assert checkout.repository.read("base", path) == (
+            patching.to_repository(path, data))
+    assert checkout.repository.read(
+        "base", "Lib/test/data.decTest") == b"one\r\ntwo\r\nthree\r\n"
+    assert checkout.git("status", "--porcelain") == ""
+    assert checkout.git("ls-files", "-s", "configure").startswith("100755")
+
+
+def test_round_trip_gives_every_byte_back(checkout):
+    checkout.make(("one", ALL_KINDS), ("two", tasks("line 7\n", "seven\n")))
+    before = checkout.snapshot()
+    checkout.import_series()
+    assert checkout.export() == ([], [])
+    shutil.rmtree(checkout.root / "Modules")
+    for name in ("one", "two"):
+        (checkout.root / "patches" / f"{name}.patch").unlink()
+    checkout.export()
+    assert checkout.snapshot() == before
+
+
+def test_imports_have_the_same_hashes_everywhere(checkout, monkeypatch):
+    checkout.make(("one", ALL_KINDS))
+    first = checkout.import_series().head()
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "Somebody")
+    (checkout.folder / "gitconfig").write_text("[user]\nname = Other\n")
+    assert checkout.import_series().head() == first
+
+
+def test_settings_of_the_users_git_change_nothing(checkout):
+    checkout.make(("one", ALL_KINDS), ("two", tasks("line 7\n", "seven\n")))
+    before = checkout.snapshot()
+    (checkout.folder / "gitconfig").write_text(
+        HOSTILE.format(folder=checkout.folder))
+    (checkout.folder / "ignored").write_text("*.h\n*.rst\n")
+    (checkout.folder / "attributes").write_text("*.c diff=cpp\n*.h binary\n")
+    (checkout.folder / "order").write_text("README\n*.rst\n")
+    checkout.import_series()
+    assert checkout.git("status", "--porcelain") == ""
+    assert checkout.export() == ([], [])
+    assert checkout.snapshot() == before
+
+
+def test_c_file_header_project_and_page_are_split_by_owner(checkout):
+    checkout.make(("one", ALL_KINDS))
+    [topic] = series.load_series(checkout.root)
+    assert topic.own_files == ("Doc/library/asyncio-core.rst",
+                               "Modules/_asyncio/core.h")
+    assert [section.path for section in topic.sections] == [
+        "Doc/library/asyncio-task.rst", "Modules/_asynciomodule.c",
+        "PCbuild/_asyncio.vcxproj"]
+    assert b"\r" not in (checkout.root / "patches/one.patch").read_bytes()
+    composed = checkout.compose()
+    assert composed == {path: text.encode()
+                        for path, text in ALL_KINDS.items()}
+
+
+def test_new_file_outside_the_own_folders_is_in_the_patch(checkout):
+    checkout.make(("one", {"PCbuild/new.vcxproj": "new\r\n"}))
+    assert "+new\n" in (checkout.root / "patches/one.patch").read_text()
+    assert checkout.compose() == {"PCbuild/new.vcxproj": b"new\r\n"}
+    checkout.import_series()
+    assert checkout.export() == ([], [])
+
+
+def test_mode_of_an_own_file_is_kept(checkout):
+    checkout.import_series()
+    write_files(checkout.series, {"Lib/run.py": "run\n"})
+    (checkout.series / "Lib/run.py").chmod(0o755)
+    checkout.topic("one", {})
+    checkout.export()
+    assert (checkout.root / "Lib/run.py").stat().st_mode & 0o111
+    checkout.import_series()
+    assert checkout.export() == ([], [])
+    assert checkout.git("ls-files", "-s", "Lib/run.py").startswith("100755")
+
+
+def test_fixup_and_autosquash_reach_the_right_topic(checkout):
+    checkout.make(("one", ALL_KINDS), ("two", tasks("line 7\n", "seven\n")))
+    checkout.import_series()
+    write_files(checkout.series, {"Modules/_asyncio/core.h": "#define C 2\n"})
+    checkout.git("commit", "--quiet", "--all", "--fixup", "HEAD~1")
+    with pytest.raises(OverlayError, match="'fixup! one: .*autosquash"):
+        checkout.export()
+    checkout.git("rebase", "--quiet", "-i", "--autosquash", "base",
+                 GIT_SEQUENCE_EDITOR="true")
+    assert checkout.export() == (["Modules/_asyncio/core.h"], [])
+    assert series.series_names(checkout.root) == ["one", "two"]
+
+
+def test_own_file_changed_by_a_later_topic_has_both_texts(checkout):
+    path = "Lib/asyncio/scopes.py"
+    checkout.make(("one", {path: "a\nb\nearly\n"}),
+                  ("two", {path: "a\nb\nfinal\n"}))
+    assert (checkout.root / path).read_text() == "a\nb\nfinal\n"
+    checkout.import_series()
+    assert checkout.repository.read("HEAD~1", path) == b"a\nb\nearly\n"
+    assert checkout.repository.read("HEAD", path) == b"a\nb\nfinal\n"
+    assert checkout.export() == ([], [])
+    assert checkout.compose() == {path: b"a\nb\nfinal\n"}
+    assert checkout.compose(upto="one") == {path: b"a\nb\nearly\n"}
+
+
+def test_own_file_edited_in_the_checkout_is_imported_as_its_owners(checkout):
+    path = "Lib/asyncio/scopes.py"
+    checkout.make(("one", {path: "a\nb\nc\nd\ne\nearly\n"}),
+                  ("two", {path: "a\nb\nc\nd\ne\nfinal\n"}))
+    write_files(checkout.root, {path: "0\na\nb\nc\nd\ne\nfinal\n"})
+    checkout.import_series()
+    assert checkout.repository.read("HEAD~1", path) == (
+        b"0\na\nb\nc\nd\ne\nearly\n")
+    assert checkout.export() == (["patches/two.patch"], [])
+
+
+def test_dropped_topic_takes_its_patch_and_own_files_with_it(checkout):
+    checkout.make(("one", ALL_KINDS), ("two", tasks("line 7\n", "seven\n")))
+    write_files(checkout.root, {"patches/3.13.15/one.patch": series.load_series(
+        checkout.root)[0].variant_text("3.13.15", "")})
+    checkout.import_series()
+    checkout.git("rebase", "--quiet", "--onto", "base", "HEAD~1")
+    written, deleted = checkout.export()
+    assert written == ["patches/series"]
+    assert deleted == ["Doc/library/asyncio-core.rst",
+                       "Modules/_asyncio/core.h", "patches/3.13.15/one.patch",
+                       "patches/one.patch"]
+    assert not (checkout.root / "Modules").exists() or not any(
+        (checkout.root / "Modules").iterdir())
+    assert (checkout.root / "patches/series").read_text() == (
+        "# in this order\ntwo\n")
+
+
+def test_topic_split_in_two_keeps_the_own_files_apart(checkout):
+    checkout.make(("one", {"Lib/a.py": "a\n", "Lib/b.py": "b\n"}))
+    checkout.import_series()
+    checkout.git("reset", "--quiet", "base")
+    checkout.git("add", "Lib/a.py")
+    checkout.git("commit", "--quiet", "-m",
+                 HEADER.format(name="first", summary="A"))
+    checkout.topic("second", {})
+    checkout.export()
+    assert {topic.name: topic.own_files
+            for topic in series.load_series(checkout.root)} == {
+        "first": ("Lib/a.py",), "second": ("Lib/b.py",)}
+
+
+# --- Replaced files ------------------------------------------------------------
+
+GROUPS = "Lib/asyncio/taskgroups.py"
+REPLACES = f"Replaces: {GROUPS}\n"
+
+
+def test_replaced_file_is_an_own_file_with_its_hash(checkout):
+    checkout.make(("one", {GROUPS: "ours\n"}, REPLACES))
+    assert (checkout.root / GROUPS).read_text() == "ours\n"
+    [line] = (checkout.root / "patches/replaced").read_text().splitlines()
+    assert line.split() == [GROUPS, "one",
+                            series.sha256(BASE[GROUPS].encode())]
+    assert "Replaces" not in (checkout.root / "patches/one.patch").read_text()
+    before = checkout.snapshot()
+    checkout.import_series()
+    assert REPLACES.strip() in checkout.git("show", "-s").replace(
+        "Replaces:\n     ", "Replaces: ")
+    assert checkout.export() == ([], [])
+    assert checkout.snapshot() == before
+
+
+def test_other_known_hashes_and_comments_of_replaced_are_kept(checkout):
+    checkout.make(("one", {GROUPS: "ours\n"}, REPLACES))
+    replaced = checkout.root / "patches" / "replaced"
+    replaced.write_text("# path topic hashes\n" + replaced.read_text().strip()
+                        + f" {'0' * 64}\n")
+    before = replaced.read_bytes()
+    checkout.import_series()
+    assert checkout.export() == ([], [])
+    checkout.topic("two", {"Lib/asyncio/tasks.py": "ours\n"},
+                   fields="Replaces: Lib/asyncio/tasks.py\n")
+    checkout.export()
+    assert replaced.read_bytes().startswith(b"# path topic hashes\n" + GROUPS
+                                            .encode())
+    assert f" {'0' * 64}\n".encode() in replaced.read_bytes()
+    assert replaced.read_bytes() != before
+
+
+def test_import_stops_at_a_text_that_a_replaced_file_does_not_know(checkout):
+    checkout.make(("one", {GROUPS: "ours\n"}, REPLACES))
+    head = checkout.repository.head()
+    replaced = checkout.root / "patches" / "replaced"
+    found = replaced.read_text().split()[2]
+    replaced.write_text(f"{GROUPS} one {'0' * 64}\n")
+    with pytest.raises(OverlayError, match=f"{GROUPS}.* one.*{found}"):
+        checkout.import_series()
+    assert checkout.repository.head() == head
+
+
+def test_replaces_must_name_a_file_that_the_commit_replaces(checkout):
+    checkout.import_series()
+    checkout.topic("one", {"Lib/new.py": "new\n"}, fields=REPLACES)
+    with pytest.raises(OverlayError, match=f"Replaces: {GROUPS}, but"):
+        checkout.export()
+
+
+# --- Refusals: nothing is written ------------------------------------------------
+
+def refused(checkout, match):
+    before = checkout.snapshot()
+    with pytest.raises(OverlayError, match=match) as caught:
+        checkout.export()
+    assert "\n" not in str(caught.value)
+    assert checkout.snapshot() == before
+
+
+def test_export_without_an_import_says_what_to_do(checkout):
+    refused(checkout, "make import first")
+
+
+@pytest.mark.parametrize("path", ["Lib/mine.py", "patches/one.patch",
+                                  "patches/series"])
+def test_change_in_the_checkout_is_never_overwritten(checkout, path):
+    checkout.make(("one", {"Lib/mine.py": "first\n"}))
+    checkout.import_series()
+    checkout.topic("two", {"Lib/mine.py": "second\n"})
+    checkout.git("rebase", "--quiet", "-i", "base", GIT_SEQUENCE_EDITOR=(
+        "sed -i -e '2s/pick/fixup/'"))
+    checkout.git("commit", "--quiet", "--amend", "-m",
+                 HEADER.format(name="one", summary="Reworded"))
+    checkout.topic("two", {"Lib/two.py": ""})
+    write_files(checkout.root, {
+        path: (checkout.root / path).read_text() + "# work\n"})
+    refused(checkout, f"{path}: changed in the checkout")
+
+
+def test_deleted_topics_file_with_changes_is_not_removed(checkout):
+    checkout.make(("one", {"Lib/mine.py": "first\n"}))
+    checkout.import_series()
+    checkout.git("reset", "--quiet", "--hard", "base")
+    write_files(checkout.root, {"Lib/mine.py": "work\n"})
+    refused(checkout, "Lib/mine.py: changed in the checkout")
+
+
+def test_file_in_the_way_of_a_new_own_file_is_not_overwritten(checkout):
+    checkout.import_series()
+    checkout.topic("one", {"Lib/new.py": "series\n"})
+    write_files(checkout.root, {"Lib/new.py": "checkout\n"})
+    refused(checkout, "Lib/new.py: changed in the checkout")
+
+
+def test_same_change_on_both_sides_is_no_conflict(checkout):
+    checkout.make(("one", {"Lib/mine.py": "first\n"}))
+    checkout.import_series()
+    write_files(checkout.root, {"Lib/mine.py": "second\n"})
+    write_files(checkout.series, {"Lib/mine.py": "second\n"})
+    checkout.git("commit", "--quiet", "--all", "--amend", "--no-edit")
+    assert checkout.export() == ([], [])
+
+
+def test_exports_one_after_another_need_no_commit_between(checkout):
+    checkout.make(("one", {"Lib/mine.py": "first\n"}))
+    for text in ("second\n", "third\n"):
+        write_files(checkout.series, {"Lib/mine.py": text})
+        checkout.git("commit", "--quiet", "--all", "--amend", "--no-edit")
+        assert checkout.export() == (["Lib/mine.py"], [])
+
+
+@pytest.mark.parametrize("make, told", [
+    (lambda c: write_files(c.series, {"README": "x"}), "uncommitted changes"),
+    (lambda c: write_files(c.series, {"Lib/x.py": "x"}), "uncommitted chang"),
+    (lambda c: c.commit("no topic", {"README": "x"}), "'topic-name: summary'"),
+    (lambda c: c.commit("squash! one: Change it"), "left over"),
+    (lambda c: c.topic("one", {"README": "x"}), "two commits are called one"),
+    (lambda c: c.topic("two", {}, remove=["Lib/mine.py"]),
+     "two deletes Lib/mine.py, an own file of one"),
+    (lambda c: c.topic("two", {"README": b"\0binary"}), "Binary files"),
+    (lambda c: c.topic("two", {}, fields="Evidence: a\n\n---\n"), "'---'"),
+    (lambda c: (c.git("checkout", "--quiet", "-b", "side", "base"),
+                c.topic("two", {"README": "x"}),
+                c.git("merge", "--quiet", "--no-edit", "series")),
+     "merge commit"),
+    (lambda c: c.git("checkout", "--quiet", "--orphan", "other"),
+     "uncommitted changes|HEAD"),
+])
+def test_series_that_is_not_one_commit_a_topic_is_refused(checkout, make,
+                                                          told):
+    checkout.make(("one", {"Lib/mine.py": "first\n"}))
+    checkout.import_series()
+    make(checkout)
+    refused(checkout, told)
+
+
+def test_export_during_a_rebase_is_refused(checkout):
+    checkout.make(("one", tasks("line 7\n", "seven\n")),
+                  ("two", tasks("line 7\n", "7\n")))
+    checkout.git("rebase", "-i", "base", check=False,
+                 GIT_SEQUENCE_EDITOR="sed -i 1d")
+    refused(checkout, "a git rebase is under way")
+
+
+def link_commit(checkout):
+    (checkout.series / "Lib" / "link").symlink_to("other")
+    checkout.topic("two", {})
+
+
+def test_symbolic_link_is_refused(checkout):
+    checkout.import_series()
+    link_commit(checkout)
+    refused(checkout, "Lib/link is not a plain file")
+
+
+# --- An import does not throw work away ------------------------------------------
+
+def unexported(checkout):
+    checkout.repository.refuse_unexported("do something")
+
+
+def test_series_with_nothing_new_may_be_imported_anew(checkout):
+    unexported(checkout)
+    checkout.make(("one", {"Lib/mine.py": "first\n"}))
+    unexported(checkout)
+    checkout.import_series()
+    unexported(checkout)
+
+
+@pytest.mark.parametrize("make, told", [
+    (lambda c: write_files(c.series, {"Lib/x.py": "x"}), "uncommitted"),
+    (lambda c: c.topic("two", {"README": "x"}), "commits .* do something"),
+    (lambda c: (c.git("checkout", "--quiet", "-b", "side"),
+                c.topic("two", {"README": "x"}),
+                c.git("checkout", "--quiet", "series")), "commits"),
+    (lambda c: (write_files(c.series, {"README": "x"}),
+                c.git("stash", "--quiet")), "stash"),
+    (lambda c: (shutil.rmtree(c.series),
+                c.git("init", "--quiet", str(c.series), folder=c.folder)),
+     "not made by these tools"),
+])
+def test_series_with_work_in_it_is_not_replaced(checkout, make, told):
+    checkout.make(("one", {"Lib/mine.py": "first\n"}))
+    make(checkout)
+    with pytest.raises(OverlayError, match=told):
+        unexported(checkout)
+
+
+def test_import_that_fails_leaves_the_last_one(checkout):
+    checkout.make(("one", tasks("line 7\n", "seven\n")))
+    head = checkout.repository.head()
+    patch = checkout.root / "patches" / "one.patch"
+    patch.write_text(changed(patch.read_text(), " line 8\n", " line eight\n"))
+    with pytest.raises(OverlayError, match="topic one"):
+        checkout.import_series()
+    assert checkout.repository.head() == head
+
+
+def test_patch_with_an_offset_is_not_imported(checkout):
+    checkout.make(("one", tasks("line 20\n", "twenty\n")))
+    patch = checkout.root / "patches" / "one.patch"
+    patch.write_text(changed(patch.read_text(), "@@ -17,7 +17,7 @@",
+                             "@@ -18,7 +18,7 @@"))
+    with pytest.raises(OverlayError, match="lines off"):
+        checkout.import_series()
+
+
+def test_missing_git_is_told_with_its_package(checkout, monkeypatch):
+    monkeypatch.setenv("PATH", str(checkout.folder))
+    with pytest.raises(OverlayError, match="package git"):
+        checkout.import_series()
+
+
+def test_series_on_another_base_has_a_folder_of_its_own(checkout):
+    assert importing.series_folder("3.13.5", checkout.root).name == "series"
+    assert importing.series_folder("3.13.15", checkout.root).name == (
+        "series-3.13.15")
