@@ -1,0 +1,191 @@
+"""Everything that CI checks, step by step, with a count at the end."""
+
+import contextlib
+import os
+import time
+import xml.etree.ElementTree as ElementTree
+
+import build
+import compare
+import docs
+import launcher
+import layout
+import stubs
+from settings import load_settings
+from ui import OverlayError, run_logged, say
+from venv import ensure_venv
+
+# One run may take as long as this, in seconds.
+_TIME_LIMIT = 3600
+# CPython's tests of what the series touches outside of asyncio.
+_NEIGHBOURS = ["test_platform", "test_sys", "test_sysconfig", "test_venv",
+               "test_pydoc", "test_concurrent_futures"]
+_RESOURCES = ["-u", "all,-gui,-network,-largefile,-urlfetch,-walltime"]
+
+
+def main(arguments):
+    [target] = arguments
+    return _test() if target == "test" else _test_asyncio()
+
+
+def _test_asyncio():
+    settings = load_settings()
+    python = build.build()
+    result = launcher.run_tests(
+        python, ["-j2", *_RESOURCES, "test_asyncio"],
+        log=_log("test_asyncio"), variant=settings.variant,
+        what=f"test_asyncio on {settings.variant}")
+    say(f"{result.passed} passed, {result.failures} failed, "
+        f"{result.skipped} skipped")
+    return 0
+
+
+def _test():
+    run = _Run()
+    for name, step in _STEPS.items():
+        run.step(name, step)
+    return run.finish()
+
+
+class _Run:
+    """Steps with their times and failures; each is run whatever failed before,
+    except that nothing is tested without the builds."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self._times = {}
+        self._errors = []
+
+    def step(self, name, function):
+        if "builds" in [failed for failed, _ in self._errors]:
+            return
+        say(f"\n=== {name}")
+        start = time.monotonic()
+        try:
+            function(self)
+        except OverlayError as error:
+            say(f"{name} failed: {error}")
+            self._errors.append((name, error))
+        self._times[name] = time.monotonic() - start
+
+    def count(self, passed, failed, skipped, what):
+        say(f"    {what}: {passed} passed, {failed} failed, {skipped} skipped")
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+
+    def finish(self):
+        total = sum(self._times.values())
+        say("")
+        for name, seconds in self._times.items():
+            say(f"{seconds / 60:6.1f} min  {name}")
+        say(f"{total / 60:6.1f} min  in all")
+        if total > _TIME_LIMIT:
+            self._errors.append(
+                ("time", f"it took more than {_TIME_LIMIT // 60} minutes"))
+        for name, error in self._errors:
+            say(f"failed: {name}: {error}")
+        # Every failure is in the count, or the last line would belie it.
+        failed = max(self.failed, len(self._errors))
+        say(f"{self.passed} passed, {failed} failed, {self.skipped} skipped")
+        return bool(failed)
+
+
+def _builds(run):
+    for variant in ("release", "stock", "debug"):
+        build.build(variant)
+
+
+def _same_as_stock(run):
+    """test_asyncio on both, compared test by test."""
+    tree = build.current_tree()
+    report = compare.compare_asyncio(
+        stock=tree.python("stock"), ours=tree.python("release"))
+    run.count(report.passed, report.failed, report.skipped,
+              "test_asyncio, compared with stock")
+    if report.failed:
+        raise OverlayError(report.summary)
+
+
+def _neighbours(run):
+    _run_cpython_tests(run, "release", _NEIGHBOURS)
+
+
+def _debug(run):
+    _run_cpython_tests(run, "debug", ["test_asyncio"])
+
+
+def _run_cpython_tests(run, variant, tests):
+    python = build.current_tree().python(variant)
+    what = f"{tests[0] if len(tests) == 1 else 'neighbours'} on {variant}"
+    result = launcher.run_tests(
+        python, ["-j2", *_RESOURCES, *tests], variant=variant, what=what,
+        log=_log(what.replace(" ", "-")), check=False)
+    run.count(result.passed, result.failures, result.skipped, what)
+    if result.status:
+        raise launcher.failure(result, what)
+
+
+def _documentation(run):
+    docs.main([])
+
+
+def _stubs(run):
+    stubs.main([])
+
+
+def _tooling(run):
+    _pytest(run, "tooling", ["tests", "--ignore=tests/third_party"])
+
+
+def _third_party(run):
+    _pytest(run, "third-party", ["tests/third_party"])
+
+
+def _pytest(run, name, arguments):
+    tree = build.current_tree()
+    # On stock, so that a fault of ours cannot hide in what looks for it.
+    python = ensure_venv("tests", tree.python("stock"),
+                         layout.ROOT / "tests" / "requirements.txt")
+    log = _log(name)
+    results = log.with_suffix(".xml")
+    results.unlink(missing_ok=True)
+    env = dict(build.build_environment(),
+               OVERLAY_PYTHON=str(tree.python("release")),
+               OVERLAY_STOCK=str(tree.python("stock")))
+    try:
+        run_logged([python, "-m", "pytest", "-v", "-p", "no:cacheprovider",
+                    f"--junitxml={results}", *arguments], log, env=env,
+                   cwd=layout.ROOT, what=f"{name} tests", label="tests run",
+                   tail=40, counts=lambda line: "%]" in line)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            run.count(*_junit_counts(results), name)
+
+
+def _junit_counts(results):
+    suite = ElementTree.parse(results).getroot().find("testsuite")
+    total, failures, errors, skipped = (
+        int(suite.get(name))
+        for name in ("tests", "failures", "errors", "skipped"))
+    return total - failures - errors - skipped, failures + errors, skipped
+
+
+def _log(name):
+    folder = layout.build_root().absolute() / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{name}.log"
+    log.unlink(missing_ok=True)
+    return log
+
+
+_STEPS = {
+    "builds": _builds,
+    "test_asyncio compared with stock": _same_as_stock,
+    "test_asyncio on debug": _debug,
+    "tests beside it": _neighbours,
+    "type stubs": _stubs,
+    "documentation": _documentation,
+    "tooling": _tooling,
+    "third-party programs": _third_party,
+}
