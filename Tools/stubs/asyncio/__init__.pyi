@@ -1,0 +1,3 @@
+from ._overlay import Overlay as _Overlay
+
+__overlay__: _Overlay
