@@ -1,0 +1,274 @@
+"""Tests of the benchmarks: statistics, names of rows, and a short real run."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import report  # noqa: E402
+import rows  # noqa: E402
+import run as runner  # noqa: E402
+
+# The design's table: what a row is called there, and its aim.
+DESIGN = [
+    ("`sleep(0)` × 100 tasks, per switch", 0.30),
+    ("`sleep(0)` × 1 task", 0.20),
+    ("TaskGroup of 1000 empty tasks, per task", 0.40),
+    ("`gather` of 1000, per task", 0.45),
+    ("`await create_task()`", 0.32),
+    ("TaskGroup of one", 0.38),
+    ("`async with timeout(10): pass`", 0.22),
+    ("`async with timeout(10): await sleep(0)`", 0.35),
+    ("`call_soon`", 0.24),
+    ("`call_later` + cancel", 0.20),
+    ("future set by a callback, awaited", 0.20),
+    ("`Event` ping-pong of two tasks, per round", 0.40),
+    ("`Queue` put + get between two tasks", 0.90),
+    ("create, sleep, cancel, gather a task", 0.45),
+]
+
+
+def rounds(values):
+    return {str(turn): value for turn, value in enumerate(values)}
+
+
+def made_up(ours, stock, key="call-soon"):
+    """Results of one row, of which the workers printed these values."""
+    def result(values):
+        return {"values": {turn: [value, 9 * value]
+                           for turn, value in rounds(values).items()},
+                "errors": []}
+    return {"rounds": len(stock), "implementations": ["stock", "ours"],
+            "versions": {}, "machine": {},
+            "rows": {key: {"loops": 1, "results": {
+                "stock": result(stock), "ours": result(ours)}}}}
+
+
+# Statistics
+
+@pytest.mark.parametrize("count, low, high", [
+    # Bounds from tables of the sign test, two-sided at 5 %.
+    (6, 1, 6), (8, 1, 8), (9, 2, 8), (12, 3, 10), (15, 4, 12), (20, 6, 15),
+    (25, 8, 18), (30, 10, 21)])
+def test_interval_is_that_of_the_sign_test(count, low, high):
+    values = list(range(count, 0, -1))
+    assert report.median_interval(values) == (low, high)
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_fewer_than_six_values_have_no_interval(count):
+    assert report.median_interval(list(range(count))) is None
+
+
+def test_values_are_paired_by_round_and_not_by_place():
+    comparison = report.compare({"0": 10, "1": 40, "3": 9},
+                                {"3": 3, "2": 7, "1": 20, "0": 5})
+    assert comparison.pairs == 3
+    assert comparison.ratio == 2
+
+
+def test_rounds_with_nothing_in_common_compare_to_nothing():
+    assert report.compare({"0": 1}, {"1": 1}) is None
+
+
+def test_a_drift_of_the_machine_drops_out_of_the_ratio():
+    stock = [1 + turn for turn in range(15)]
+    comparison = report.compare(rounds([1.5 * value for value in stock]),
+                                rounds(stock))
+    assert comparison == (15, 1.5, 1.5, 1.5)
+
+
+def test_least_of_a_workers_repeats_is_its_value():
+    results = made_up([3] * 15, [2] * 15)
+    assert set(report.per_round(results, "call-soon", "ours").values()) == {3}
+
+
+@pytest.mark.parametrize("ratios, verdict", [
+    ([1.03] * 15, "slower"),
+    ([1.02] * 15, "same"),                      # not above the threshold
+    ([1.03] * 14, "?"),                         # too few pairs
+    ([1.01] * 4 + [1.5] * 11, "same"),          # the interval holds 1.01
+    ([1.01] * 3 + [1.5] * 12, "slower"),
+    ([0.9] * 8 + [5.0] * 7, "same"),            # the median is below
+    ([0.9] * 15, "faster"),
+    ([0.9] * 11 + [1.0] * 4, "same"),
+    ([0.99] * 15, "same"),
+])
+def test_slower_is_a_median_and_an_interval_above_the_threshold(
+        ratios, verdict):
+    results = made_up(ratios, [1.0] * len(ratios))
+    assert verdict in report.markdown(results).splitlines()[2].split(" | ")
+    assert report.slower_rows(results) == (
+        ["call-soon"] if verdict == "slower" else [])
+    assert report.undecided_rows(results) == (
+        ["call-soon"] if verdict == "?" else [])
+
+
+def test_a_row_that_failed_shows_the_error_and_is_undecided():
+    results = made_up([], [1.0] * 15)
+    results["rows"]["call-soon"]["results"]["ours"]["errors"] = [
+        "Traceback …\nNotImplementedError: no such thing here"]
+    assert report.undecided_rows(results) == ["call-soon"]
+    for table in (report.markdown(results), report.text(results)):
+        line = next(line for line in table.splitlines()
+                    if "call-soon" in line)
+        assert "NotImplementedError" in line
+        assert ("call-soon on ours: NotImplementedError: no such thing here"
+                in table)
+
+
+# Names of rows
+
+def test_first_rows_are_those_of_the_design():
+    found = [(row.title, row.aim) for row in rows.ROWS.values()]
+    assert found[:len(DESIGN)] == DESIGN
+    assert all(aim is None for _, aim in found[len(DESIGN):])
+
+
+def test_echo_and_memory_have_their_rows():
+    echo = {f"echo-{kind}-{count}" for count in (1, 10, 100)
+            for kind in ("tcp-protocol", "tcp-streams", "tls", "tls-in-tls")}
+    memory = {f"memory-{what}" for what in ("task", "timer", "connection")}
+    assert set(list(rows.ROWS)[len(DESIGN):]) == echo | memory
+
+
+def test_readme_lists_every_row_with_its_aim():
+    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\| `([a-z0-9-]+)` \| (.+) \| (.*) ?\|$", text,
+                            re.M)
+    assert [(key, title, aim.strip()) for key, title, aim in documented] == [
+        (key, row.title, f"≤ {row.aim:.2f}" if row.aim else "")
+        for key, row in rows.ROWS.items()]
+
+
+# The runner
+
+def run(*arguments, **environment):
+    env = {name: value for name, value in os.environ.items()
+           if name != "ROWS"} | environment
+    return subprocess.run(
+        [sys.executable, BENCHMARKS / "run.py", *map(str, arguments)],
+        capture_output=True, text=True, env=env, timeout=500)
+
+
+@pytest.mark.parametrize("arguments, environment", [
+    (("--rows", "call-soon,cal-soon"), {}),
+    ((), {"ROWS": "cal-soon"}),
+    (("--rows", "cal-soon*"), {}),
+])
+def test_unknown_row_gets_one_line_with_the_known_names(
+        arguments, environment):
+    done = run(*arguments, **environment)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: no benchmark row 'cal-soon")
+    for key in rows.ROWS:
+        assert key in line
+
+
+def test_missing_interpreter_gets_one_line(tmp_path):
+    done = run("--stock", tmp_path / "python", "--ours", tmp_path / "python")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert str(tmp_path / "python") in line and "--stock" in line
+
+
+def test_check_refuses_a_run_that_could_not_decide():
+    done = run("--check", "--rounds", 14)
+    assert done.returncode == 2
+    assert "--check takes at least 15 rounds" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def short_run(tmp_path_factory, stock, python):
+    """The output folder of two rows on all implementations, and the run."""
+    folder = tmp_path_factory.mktemp("bench")
+    done = run("--stock", stock, "--ours", python, "--fast", "--rows",
+               "sleep0-1-task, echo-tls-1", "--output", folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_run_writes_pyperf_json_with_one_run_a_worker(short_run):
+    folder, _ = short_run
+    for name, expected in {
+            "stock": ["sleep0-1-task", "echo-tls-1"],
+            "ours": ["sleep0-1-task", "echo-tls-1"],
+            "uvloop": ["sleep0-1-task", "echo-tls-1"],
+            "rloop": ["sleep0-1-task"]}.items():
+        suite = json.loads((folder / f"{name}.json").read_text())
+        common = suite["metadata"]
+        assert common["unit"] == "second"
+        found = [benchmark.get("metadata", {}).get("name", common.get("name"))
+                 for benchmark in suite["benchmarks"]]
+        assert found == expected
+        for benchmark in suite["benchmarks"]:
+            assert len(benchmark["runs"]) == 2
+            assert all(value > 0 for made in benchmark["runs"]
+                       for value in made["values"])
+
+
+def test_run_draws_the_plot_and_the_tables(short_run):
+    folder, done = short_run
+    assert (folder / "ratios.png").read_bytes().startswith(b"\x89PNG\r\n")
+    svg = (folder / "ratios.svg").read_text(encoding="utf-8")
+    assert "<svg" in svg and "sleep0-1-task" in svg and "echo-tls-1" in svg
+    table = (folder / "table.txt").read_text(encoding="utf-8")
+    assert table in done.stdout
+    assert "| echo-tls-1 |" in (folder / "table.md").read_text("utf-8")
+
+
+def test_what_a_peer_cannot_do_is_told_by_its_own_error(short_run):
+    folder, _ = short_run
+    results = json.loads((folder / "raw.json").read_text(encoding="utf-8"))
+    rloop = results["rows"]["echo-tls-1"]["results"]["rloop"]
+    assert rloop["values"] == {}
+    assert rloop["errors"][-1].endswith("NotImplementedError")
+    assert "echo-tls-1 on rloop: NotImplementedError" in (
+        folder / "table.md").read_text(encoding="utf-8")
+
+
+def test_interrupted_run_writes_what_it_has(
+        tmp_path, stock, python, monkeypatch, capfd):
+    measured = []
+
+    def interrupted(machine, results, key, name, turn):
+        if len(measured) == 4:
+            raise KeyboardInterrupt
+        measured.append(name)
+        measure_one(machine, results, key, name, turn)
+
+    measure_one = runner._measure_one
+    monkeypatch.setattr(runner, "_measure_one", interrupted)
+    status = runner.main(["--stock", str(stock), "--ours", str(python),
+                          "--fast", "--peers", "", "--rows", "call-soon",
+                          "--output", str(tmp_path)])
+    assert status == 130
+    assert "interrupted; writing what there is" in capfd.readouterr().out
+    # The second round begins with another one than the first.
+    assert measured == ["stock", "ours", "again", "ours"]
+    suite = json.loads((tmp_path / "ours.json").read_text())
+    assert len(suite["benchmarks"][0]["runs"]) == 2
+
+
+def test_worker_that_hangs_is_stopped_and_the_rest_is_kept(tmp_path, stock):
+    hanging = tmp_path / "python"
+    hanging.write_text("#!/bin/sh\necho I hang >&2\nexec sleep 600\n")
+    hanging.chmod(0o755)
+    done = run("--stock", stock, "--ours", hanging, "--fast", "--peers", "",
+               "--rows", "sleep0-1-task", "--time-limit", 8,
+               "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert "sleep0-1-task failed on ours" in done.stderr
+    assert "I hang" in done.stderr and "timed out after 8 s" in done.stderr
+    suite = json.loads((tmp_path / "out/stock.json").read_text())
+    assert len(suite["benchmarks"][0]["runs"]) == 2
+    assert (tmp_path / "out/ratios.png").exists()
