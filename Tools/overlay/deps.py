@@ -71,9 +71,10 @@ def provide(targets, *, install):
     if os.geteuid() != 0:
         command.insert(0, "sudo")
     if not install:
+        # The command ends the line, so that it can be cut and pasted.
         raise OverlayError(
-            f"not found: {', '.join(wanted[name] for name in missing)}; install "
-            f"with: {' '.join(command)} (or give --install-deps)")
+            f"not found: {', '.join(wanted[name] for name in missing)}; give "
+            f"--install-deps, or install with: {shlex.join(command)}")
     _install(command)
     missing = _missing(wanted)
     if missing:

@@ -187,10 +187,11 @@ class Repository:
                                f"with {busy} --continue (or --abort) first")
         changed = self.git("status", "--porcelain", "--untracked-files=all")
         if changed:
+            first, *more = changed.splitlines()
             raise OverlayError(
-                f"{self.path} has uncommitted changes ("
-                f"{changed.splitlines()[0].strip()}, {len(changed.splitlines())}"
-                f" in all); commit, stash or remove them first")
+                f"{self.path} has uncommitted changes in "
+                f"{first[3:]} and {len(more)} others; commit, stash or remove "
+                f"them first")
 
     def refuse_unexported(self, how):
         """Raise OverlayError if anything in here is not in patches/ yet."""

@@ -9,7 +9,6 @@ import patching
 import series
 from base import extract
 from gitrepo import Repository
-from ui import OverlayError, step
 
 
 def series_folder(version, root):

@@ -94,6 +94,8 @@ class _Rebase:
 
     def start(self):
         path = self.repository.path
+        self.repository.refuse_unexported(
+            "delete their branches if they are not wanted")
         fresh = Repository(path.with_name(path.name + ".new"))
         fresh.create()
         base_commit(fresh, self.base)

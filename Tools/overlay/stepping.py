@@ -7,7 +7,7 @@ import launcher
 import layout
 import series
 from base import fetch_base
-from settings import Settings, load_settings
+from settings import load_settings
 from ui import OverlayError, say, step
 
 # What regrtest may use: nothing outside of the machine, nothing huge.
@@ -38,7 +38,8 @@ def run_topics_tests(python, topics, *, log, what):
     with step(f"testing {what}"):
         result = launcher.run_tests(
             python, [f"-j{load_settings().jobs}", *_RESOURCES,
-                     *test_names(topics)], log=log, what=f"the tests of {what}")
+                     *test_names(topics)],
+            log=log, what=f"the tests of {what}")
         say(f"    {result.run} tests: {result.passed} passed, "
             f"{result.skipped} skipped")
 

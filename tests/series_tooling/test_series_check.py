@@ -11,6 +11,7 @@ import series
 import stepping
 from base import fetch_base
 from scratch import scratch_series
+from settings import Settings
 from series_checkout import BASE, TASKS, changed, write_files
 from test_series_export import ALL_KINDS, tasks
 from ui import OverlayError
@@ -297,7 +298,7 @@ def built_steps(checkout, monkeypatch, fail=None):
 
     monkeypatch.setattr(stepping, "_build_step", build_step)
     monkeypatch.setattr(stepping, "run_topics_tests", lambda *a, **k: None)
-    monkeypatch.setattr(stepping, "load_settings", lambda: stepping.Settings(
+    monkeypatch.setattr(stepping, "load_settings", lambda: Settings(
         offline=True))
     try:
         stepping.check_each(checkout.root)

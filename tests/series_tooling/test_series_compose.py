@@ -6,7 +6,7 @@ import pytest
 
 import layout
 import series
-from series_checkout import (BASE, HEADER, NEWER, PROJECT, TASKS, changed,
+from series_checkout import (BASE, HEADER, PROJECT, TASKS, changed,
                              write_files)
 from ui import OverlayError
 

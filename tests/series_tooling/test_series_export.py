@@ -268,6 +268,14 @@ def test_replaces_must_name_a_file_that_the_commit_replaces(checkout):
         checkout.export()
 
 
+def test_replaces_of_a_new_file_is_refused(checkout):
+    checkout.import_series()
+    checkout.topic("one", {"Lib/new.py": "new\n"},
+                   fields="Replaces: Lib/new.py\n")
+    with pytest.raises(OverlayError, match="Replaces: Lib/new.py, but"):
+        checkout.export()
+
+
 # --- Refusals: nothing is written ------------------------------------------------
 
 def refused(checkout, match):
@@ -340,6 +348,8 @@ def test_exports_one_after_another_need_no_commit_between(checkout):
      "two deletes Lib/mine.py, an own file of one"),
     (lambda c: c.topic("two", {"README": b"\0binary"}), "Binary files"),
     (lambda c: c.topic("two", {}, fields="Evidence: a\n\n---\n"), "'---'"),
+    (lambda c: c.commit("two: x\n\nAs:\n--- y\n"), "'--- y'"),
+    (lambda c: c.commit("two: x\n\ndiff --git a b\n"), "'diff --git a b'"),
     (lambda c: (c.git("checkout", "--quiet", "-b", "side", "base"),
                 c.topic("two", {"README": "x"}),
                 c.git("merge", "--quiet", "--no-edit", "series")),
