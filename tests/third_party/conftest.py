@@ -1,0 +1,36 @@
+"""What the tests of real programs share: the environment they run in."""
+
+import subprocess
+
+import pytest
+from surroundings import HERE, OUTER_BOUND, PROGRAMS, environment
+
+
+@pytest.fixture(scope="session")
+def venv_python(python):
+    """The interpreter under test in a venv that has the programs."""
+    from venv import ensure_venv
+    return ensure_venv("third-party", python, HERE / "requirements.txt")
+
+
+@pytest.fixture(scope="session")
+def run(venv_python):
+    """Run a program with the venv's interpreter; return what it printed."""
+    def run(program, *arguments):
+        done = subprocess.run(
+            [venv_python, program, *arguments], env=environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL, timeout=OUTER_BOUND)
+        assert done.returncode == 0, done.stdout + done.stderr
+        # A lost task or an exception in a callback is told there, only.
+        assert done.stderr == ""
+        return done.stdout
+    return run
+
+
+@pytest.fixture(scope="session")
+def certificate(run, tmp_path_factory):
+    """A folder with certificate.pem and key.pem, signed by authority.pem."""
+    folder = tmp_path_factory.mktemp("certificate")
+    run(PROGRAMS / "certificate.py", folder)
+    return folder
