@@ -4,11 +4,11 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
-
+ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "examples" / "tls_in_tls.py"
 BODY = b"Balance: 1234.56 EUR"
 
