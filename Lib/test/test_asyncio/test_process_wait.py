@@ -1,0 +1,72 @@
+"""Process.wait() waits for the process, not for its pipes (gh-119710)."""
+
+import asyncio
+import os
+import unittest
+from asyncio.subprocess import PIPE
+from test import support
+
+
+def tearDownModule():
+    asyncio.set_event_loop_policy(None)
+
+
+@unittest.skipUnless(os.name == 'posix', 'needs a shell')
+@support.requires_subprocess()
+class ProcessWaitTests(unittest.IsolatedAsyncioTestCase):
+
+    async def start_leaving_a_grandchild(self):
+        """Start a shell that leaves `cat` behind, which holds its stdout.
+
+        The shell exits at the end of its stdin, the grandchild when the
+        returned descriptor is closed.
+        """
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, writer)
+        try:
+            return await asyncio.create_subprocess_shell(
+                f'cat <&{reader} & cat', stdin=PIPE, stdout=PIPE,
+                pass_fds=[reader])
+        finally:
+            os.close(reader)
+
+    async def test_wait_returns_while_a_grandchild_holds_the_pipe(self):
+        proc = await self.start_leaving_a_grandchild()
+        waiting = asyncio.create_task(proc.wait())
+        await asyncio.sleep(0)
+        proc.stdin.close()
+        async with asyncio.timeout(support.SHORT_TIMEOUT):
+            self.assertEqual(await waiting, 0)
+        self.assertFalse(proc.stdout.at_eof())
+        proc._transport.close()
+
+    async def test_every_waiter_is_woken(self):
+        proc = await self.start_leaving_a_grandchild()
+        waiting = [asyncio.create_task(proc.wait()) for _ in range(3)]
+        await asyncio.sleep(0)
+        proc.stdin.close()
+        async with asyncio.timeout(support.SHORT_TIMEOUT):
+            self.assertEqual(await asyncio.gather(*waiting), [0, 0, 0])
+        proc._transport.close()
+
+    async def test_wait_after_the_exit_returns_at_once(self):
+        proc = await asyncio.create_subprocess_shell('exit 7')
+        await proc.wait()
+        waiting = proc.wait()
+        with self.assertRaises(StopIteration) as caught:
+            waiting.send(None)
+        self.assertEqual(caught.exception.value, 7)
+
+    async def test_a_cancelled_wait_does_not_disturb_the_others(self):
+        proc = await asyncio.create_subprocess_shell('cat', stdin=PIPE)
+        waiting = [asyncio.create_task(proc.wait()) for _ in range(2)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        proc.stdin.close()
+        async with asyncio.timeout(support.SHORT_TIMEOUT):
+            self.assertEqual(await waiting[1], 0)
+        self.assertTrue(waiting[0].cancelled())
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,170 @@
+"""A subprocess that is cancelled while it starts leaves nothing behind.
+
+gh-125502, gh-103847.
+"""
+
+import asyncio
+import os
+import subprocess
+import unittest
+import unittest.mock
+from asyncio.subprocess import PIPE
+from test import support
+from test.support import os_helper, warnings_helper
+
+
+def tearDownModule():
+    asyncio.set_event_loop_policy(None)
+
+
+# Connecting the three pipes takes less.
+ENOUGH_PASSES = 9
+
+
+_Popen = subprocess.Popen
+
+
+def _popen_keeping_descriptors(*args, **kwargs):
+    return _Popen(*args, close_fds=False, **kwargs)
+
+
+class _Protocol(asyncio.SubprocessProtocol):
+
+    def __init__(self):
+        self.calls = []
+
+    def connection_made(self, transport):
+        self.calls.append('made')
+
+    def connection_lost(self, exc):
+        self.calls.append('lost')
+
+
+async def ends(task):
+    """Return whether *task* ends; if not, stop it all the same."""
+    done, pending = await asyncio.wait([task], timeout=support.SHORT_TIMEOUT)
+    while pending:
+        task.cancel()
+        _, pending = await asyncio.wait([task], timeout=0.1)
+    return bool(done)
+
+
+def cancel_caller(starting):
+    starting.cancel()
+
+
+def cancel_connecting(starting):
+    for task in asyncio.all_tasks() - {starting, asyncio.current_task()}:
+        task.cancel()
+
+
+def cancel_everything(starting):
+    # What asyncio.run() does when it ends.
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+
+
+@unittest.skipUnless(os.name == 'posix', 'needs a shell')
+@support.requires_subprocess()
+class SubprocessCancelTests(unittest.TestCase):
+
+    async def start_and_cancel(self, cancel, passes, command):
+        """Start *command*, call *cancel* after *passes* passes of the loop."""
+        loop = asyncio.get_running_loop()
+        watched = len(loop._selector.get_map())
+        protocol = _Protocol()
+        starting = asyncio.create_task(
+            loop.subprocess_shell(lambda: protocol, command))
+        for _ in range(passes):
+            await asyncio.sleep(0)
+        cancel(starting)
+        self.assertTrue(await ends(starting),
+                        f'hangs when cancelled after {passes} passes')
+        if not starting.cancelled():
+            transport, _ = starting.result()
+            transport.close()
+            await transport._wait()
+        self.assertNotIn('lost', protocol.calls[:1])
+        # Processes and pipes end in callbacks of callbacks.
+        for _ in range(100):
+            if len(loop._selector.get_map()) == watched:
+                break
+            await asyncio.sleep(0.01)
+        self.assertEqual(len(loop._selector.get_map()), watched)
+        return starting.cancelled()
+
+    def check_each_pass(self, cancel, command):
+        cancelled = set()
+        for passes in range(ENOUGH_PASSES):
+            with warnings_helper.check_no_resource_warning(self):
+                before = os_helper.fd_count()
+                if asyncio.run(
+                        self.start_and_cancel(cancel, passes, command)):
+                    cancelled.add(passes)
+                support.gc_collect()
+                self.assertEqual(os_helper.fd_count(), before)
+        # One is before the first step of the task that connects the pipes,
+        # the others are at each of its awaits.
+        self.assertLessEqual({1, 2, 3, 4, 5, 6}, cancelled)
+
+    def check_with_a_grandchild(self, cancel):
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, writer)
+        self.addCleanup(os.close, reader)
+        os.set_inheritable(reader, True)
+        with unittest.mock.patch('subprocess.Popen',
+                                 _popen_keeping_descriptors):
+            self.check_each_pass(cancel, f'cat <&{reader} & exec cat')
+
+    def test_cancelled_caller(self):
+        self.check_each_pass(cancel_caller, 'cat')
+
+    def test_cancelled_connection_of_the_pipes(self):
+        self.check_each_pass(cancel_connecting, 'cat')
+
+    def test_cancelled_everything(self):
+        self.check_each_pass(cancel_everything, 'cat')
+
+    def test_grandchild_and_cancelled_caller(self):
+        self.check_with_a_grandchild(cancel_caller)
+
+    def test_grandchild_and_cancelled_connection_of_the_pipes(self):
+        self.check_with_a_grandchild(cancel_connecting)
+
+    def test_grandchild_and_cancelled_everything(self):
+        self.check_with_a_grandchild(cancel_everything)
+
+    def test_failure_to_connect_a_pipe_closes_all(self):
+        async def start(loop):
+            with unittest.mock.patch.object(
+                    loop, 'connect_read_pipe', side_effect=OSError('no')):
+                with self.assertRaisesRegex(OSError, 'no'):
+                    await loop.subprocess_shell(_Protocol, 'cat')
+
+        async def main():
+            async with asyncio.timeout(support.SHORT_TIMEOUT):
+                await start(asyncio.get_running_loop())
+
+        with warnings_helper.check_no_resource_warning(self):
+            asyncio.run(main())
+
+    def test_cancelled_connection_ends_cancelled(self):
+        async def main():
+            loop = asyncio.get_running_loop()
+            starting = asyncio.create_task(
+                loop.subprocess_shell(_Protocol, 'cat'))
+            await asyncio.sleep(0)
+            connecting, = (asyncio.all_tasks()
+                           - {starting, asyncio.current_task()})
+            await asyncio.sleep(0)
+            connecting.cancel()
+            await asyncio.wait([connecting])
+            self.assertTrue(await ends(starting))
+            self.assertTrue(connecting.cancelled())
+            self.assertTrue(starting.cancelled())
+
+        asyncio.run(main())
+
+
+if __name__ == '__main__':
+    unittest.main()
