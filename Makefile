@@ -3,12 +3,16 @@
 
 -include build/config.mk
 PYTHON ?= python3
+# Whatever the environment says to Python is for other programs.
+FLAGS = -E -s -B -X utf8
 
 TARGETS = all demo test bench docs install clean \
           import export check-series check-each review rebase \
           test-asyncio stubs
 
 .PHONY: $(TARGETS)
+# Targets share their build folders; -j is for what they run.
+.NOTPARALLEL:
 all:
 $(TARGETS):
-	@"$(PYTHON)" -B Tools/overlay $@
+	@"$(PYTHON)" $(FLAGS) Tools/overlay $@

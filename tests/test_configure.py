@@ -319,6 +319,7 @@ def test_second_run_at_once_says_that_it_waits(checkout):
     (["--jobs", "0"], "--jobs 0"),
     (["--jobs", "x"], "--jobs"),
     (["--prefix", "/opt/a b"], "/opt/a b"),
+    (["--prefix", "/opt/a$b"], "'$'"),
     (["--base", "/nowhere/x.tar.xz"], "/nowhere/x.tar.xz"),
     (["--base", "3.98.0"], "--base-sha256"),
     (["--base-sha256", "12"], "'12'"),
@@ -459,3 +460,122 @@ def test_help_names_every_option_and_target(checkout):
     for word in ("--variant", "--base ", "--base-sha256", "--upto", "--offline",
                  "--jobs", "--prefix", "--install-deps", "check-each", "rebase"):
         assert word in text
+
+
+def test_targets_take_turns_under_a_parallel_make(checkout):
+    checkout.env["MAKEFLAGS"] = "-j4"
+    output = checkout.build("--prefix", "/tmp/x", "bench", status=2)
+    # bench builds, too, and fails only after that: there are no benchmarks.
+    assert output.count("==> building release") == 1
+    assert checkout.ran() == "patched\n"
+
+
+def test_failed_configure_keeps_the_settings_of_the_last_one(checkout):
+    checkout.build()
+    checkout.fail("--base", "/nowhere/x.tar.xz", "all")
+    checkout.env["CC"] = "false"
+    checkout.fail("--base", str(checkout.tarball), "--variant", "debug", "all")
+    del checkout.env["CC"]
+    done = subprocess.run(["make"], cwd=checkout.root, env=checkout.env,
+                          text=True, capture_output=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    assert f"built: {checkout.python}" in done.stdout
+
+
+def test_make_needs_no_tarball_once_it_is_unpacked(checkout):
+    checkout.build()
+    checkout.tarball.unlink()
+    (checkout.patches / "a-topic.patch").write_text(
+        PATCH.replace("+echo patched", "+echo other"))
+    subprocess.run(["make"], cwd=checkout.root, env=checkout.env, check=True,
+                   capture_output=True, timeout=LIMIT)
+    assert checkout.ran() == "other\n"
+
+
+@pytest.mark.parametrize("lost", ["release/python", "src", "stock-src"])
+def test_removed_parts_of_a_build_are_made_again(checkout, lost):
+    checkout.build()
+    path = checkout.root / "build" / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    checkout.build()
+    assert checkout.ran() == "patched\n"
+    assert path.exists()
+
+
+@pytest.mark.parametrize("text", [
+    "{", "[]", '{"base": 5}', '{"variant": "fast", "version": "3.99.0"}',
+    '{"configure_args": [1], "version": "3.99.0"}'])
+def test_damaged_settings_ask_for_another_configure(checkout, text):
+    (checkout.root / "build").mkdir()
+    (checkout.root / "build" / "settings.json").write_text(text)
+    done = subprocess.run(["make"], cwd=checkout.root, env=checkout.env,
+                          text=True, capture_output=True, timeout=LIMIT)
+    assert done.returncode and "Traceback" not in done.stderr
+    assert "run ./configure-overlay.sh again" in done.stderr
+
+
+@pytest.mark.parametrize("name, value", [
+    ("PYTHONHOME", "/nowhere"), ("PYTHONIOENCODING", "latin-1"),
+    ("PYTHONPATH", "/nowhere"), ("CDPATH", "/"), ("GIT_DIR", "/nowhere"),
+    ("LC_ALL", "C"), ("MAKEFLAGS", "-j3"), ("BASE", "/nowhere")])
+def test_environment_for_other_programs_changes_nothing(
+        checkout, name, value):
+    checkout.env[name] = value
+    checkout.build()
+    assert checkout.ran() == "patched\n"
+    assert "--variant" in checkout.run("--help")
+
+
+def test_relative_cache_folder_is_ignored_as_xdg_says(checkout, tmp_path):
+    checkout.env |= {"XDG_CACHE_HOME": "here", "HOME": str(tmp_path)}
+    line = checkout.fail("--offline")
+    assert str(tmp_path / ".cache" / "asyncio-overlay") in line
+    assert not (checkout.root / "here").exists()
+
+
+def test_damage_under_a_hash_that_is_vouched_for_gets_one_line(checkout):
+    data = bytearray(checkout.tarball.read_bytes())
+    middle = len(data) // 2
+    data[middle:middle + 20] = bytes(20)
+    checkout.tarball.write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    checkout.set_base("0" * 64)
+    line = checkout.fail("--base", str(checkout.tarball),
+                         "--base-sha256", digest)
+    assert str(checkout.tarball) in line
+
+
+def test_base_of_another_feature_release_is_refused(checkout):
+    bases = checkout.patches / "bases"
+    bases.write_text(f"3.98.1 {'0' * 64}\n" + bases.read_text())
+    assert "for 3.98.z" in checkout.fail("--base", str(checkout.tarball))
+
+
+def test_terminated_run_ends_the_compilation_with_it(checkout):
+    checkout.change_base(thing=THING.replace("# zero", "# SLOW"))
+    process = checkout.start("--base", str(checkout.tarball), "all")
+    log = checkout.root / "build" / "release" / "build.log"
+    wait_for(lambda: log.exists() and "cc -c" in log.read_text())
+    process.terminate()
+    process.communicate(timeout=LIMIT)
+    # Would wait for the lock if the compilation still held it.
+    checkout.change_base()
+    assert "waiting" not in checkout.build()
+
+
+def test_clean_does_not_build_first(checkout):
+    output = checkout.run("--base", str(checkout.tarball), "clean")
+    assert "==>" not in output
+
+
+def test_failed_copy_leaves_the_published_build_and_nothing_else(checkout):
+    """As on a full disk: one file of the work folder cannot be copied."""
+    checkout.build()
+    patch = checkout.patches / "a-topic.patch"
+    patch.write_text(PATCH.replace("+echo patched", "+echo other"))
+    (checkout.root / "build/release.work/fifo").mkdir(mode=0o755)
+    os.mkfifo(checkout.root / "build/release.work/fifo/pipe")
+    line = checkout.fail("--base", str(checkout.tarball), "all")
+    assert "pipe" in line and len(line) < 300
+    assert checkout.ran() == "patched\n"
+    assert not (checkout.root / "build" / "release.new").exists()

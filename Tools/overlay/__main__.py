@@ -1,8 +1,17 @@
 """The command line of the overlay's tools: configure, and one make target a call."""
 
+import signal
+
+# Until run() can tell it in a line, an interruption just ends the process; one
+# that the shell has us ignore stays ignored.
+_ON_INTERRUPT = signal.getsignal(signal.SIGINT)
+if _ON_INTERRUPT is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import importlib
 import os
+import re
 import subprocess
 import sys
 
@@ -61,11 +70,19 @@ def _configure(arguments):
             say("\nConfigured.  Now type: make all (or: "
                 + ", ".join(sorted(set(TARGETS) - {"all"})) + ")")
             return 0
-        # make and its recipes keep the lock, even when this process is killed.
-        done = subprocess.run(
-            ["make", "--no-print-directory", "-C", layout.ROOT,
-             *options.targets], pass_fds=lock_descriptors())
-        return done.returncode
+        return _make(options.targets)
+
+
+def _make(targets):
+    # make and its recipes keep the lock, even when this process is killed.
+    with subprocess.Popen(
+            ["make", "--no-print-directory", "-C", layout.ROOT, *targets],
+            pass_fds=lock_descriptors()) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            raise
 
 
 def _parse(arguments):
@@ -118,34 +135,49 @@ def _check(options):
         raise OverlayError(f"--jobs {options.jobs}: at least 1")
     if options.prefix is not None:
         options.prefix = os.path.abspath(options.prefix)
-        if any(character.isspace() for character in options.prefix):
-            raise OverlayError(f"--prefix {options.prefix!r}: CPython cannot be"
-                               " installed in a path with a space")
+        unfit = re.search(r"[^\w./+:@%,=~-]", options.prefix)
+        if unfit:
+            raise OverlayError(
+                f"--prefix {options.prefix!r}: CPython cannot be installed in "
+                f"a path with {unfit[0]!r}, as its makefile does not quote it")
+
+
+# Targets that need no configured CPython, or see to their own.
+_WITHOUT_BUILD = {"clean", "import", "export", "check-series", "check-each",
+                  "review", "rebase"}
 
 
 def _prepare(options, configure_args):
     # Imported here, as a mere --help or a typo needs none of it.
+    import build
     import deps
     import series
-    import settings
-    if options.upto:
-        series.index_of(series.load_series(), options.upto)
+    from base import fetch_base
+    from settings import Settings, save_settings
+    series.index_of(series.load_series(), options.upto)
     deps.provide(options.targets, install=options.install_deps)
-    base = options.base
-    if base and os.path.exists(base):
-        base = os.path.abspath(base)
-    settings.save_settings(settings.Settings(
-        variant=options.variant, base=base, base_sha256=options.base_sha256,
-        upto=options.upto, jobs=options.jobs, prefix=options.prefix,
-        offline=options.offline, configure_args=tuple(configure_args)))
+    asked = options.base
+    if asked and os.path.exists(asked):
+        asked = os.path.abspath(asked)
+    base = fetch_base(asked, options.base_sha256, offline=options.offline)
+    settings = Settings(
+        variant=options.variant, base=asked, base_sha256=options.base_sha256,
+        version=base.version, found_sha256=base.sha256, upto=options.upto,
+        jobs=options.jobs, prefix=options.prefix, offline=options.offline,
+        configure_args=tuple(configure_args))
+    if not options.targets or set(options.targets) - _WITHOUT_BUILD:
+        build.build(settings=settings, configure_only=True)
+    # Only now: a configure that fails leaves the settings of the last one.
+    save_settings(settings)
     python = sys.executable.replace("$", "$$").replace("#", "\\#")
     (layout.build_root() / "config.mk").write_text(f"PYTHON = {python}\n")
-    import build
-    build.build(configure_only=True)
 
 
 def run(arguments):
     """main() with every expected failure told in one line."""
+    signal.signal(signal.SIGINT, _ON_INTERRUPT)
+    # As Ctrl-C: whatever was started is told to end, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return main(arguments)
     except OverlayError as error:

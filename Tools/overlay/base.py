@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import lzma
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+import zlib
 from collections import namedtuple
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from ui import Counter, OverlayError, say, step
 Base = namedtuple("Base", "version sha256 path")
 
 _MIB = 1 << 20
+_DAMAGE = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error)
 
 
 class _NotHere(Exception):
@@ -48,7 +51,14 @@ def fetch_base(spec=None, sha256=None, *, offline=False):
             f"base {version} is not in patches/bases (known: "
             f"{', '.join(layout.known_bases())}); vouch for it with "
             "--base-sha256 HASH")
+    _check_fits(version)
     return Base(version, wanted, _search(version, wanted, offline))
+
+
+def _check_fits(version):
+    feature = layout.default_base().rpartition(".")[0]
+    if version.rpartition(".")[0] != feature:
+        raise OverlayError(f"base {version}: the series is for {feature}.z")
 
 
 def extract(base, folder):
@@ -61,7 +71,7 @@ def extract(base, folder):
                 members = [_without_prefix(member, prefix)
                            for member in archive if member.name != prefix[:-1]]
                 archive.extractall(folder, members, **_data_filter())
-        except (tarfile.TarError, EOFError) as error:
+        except _DAMAGE as error:
             raise OverlayError(f"{base.path} cannot be unpacked: {error}")
 
 
@@ -98,6 +108,7 @@ def _from_path(path, sha256):
             f"{expected}, found {found}; vouch for another tarball with "
             "--base-sha256 HASH")
     version = known.get(found) or _version_inside(path)
+    _check_fits(version)
     return Base(version, found, path.resolve())
 
 
@@ -105,7 +116,7 @@ def _version_inside(path):
     try:
         with tarfile.open(path) as archive:
             name = archive.next().name
-    except (tarfile.TarError, EOFError, AttributeError) as error:
+    except (*_DAMAGE, AttributeError) as error:
         raise OverlayError(f"--base {path}: not a tarball: {error}")
     match = re.match(r"Python-(\d+\.\d+\.\d+)(/|$)", name)
     if not match:
@@ -129,7 +140,7 @@ def _search(version, sha256, offline):
         try:
             fetch(version, sha256, target)
             return target
-        except _NotHere as failure:
+        except (_NotHere, OSError) as failure:
             failures.append(f"{place}: {failure}")
     if offline:
         failures.append("other places: not asked, --offline was given")

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import layout
 import series
-from base import extract, fetch_base
+from base import Base, extract, fetch_base
 from deps import check_modules
 from lock import lock_descriptors
 from settings import load_settings
@@ -77,20 +77,19 @@ class Tree:
         return folder / f"{name}.log"
 
 
-def build(variant=None, base=None, upto=None, *, configure_only=False):
+def build(variant=None, base=None, upto=None, *, settings=None,
+          configure_only=False):
     """Build what is not up to date; return the path of the python.
 
     The arguments default to the settings of the last configure.  Raises
     OverlayError, with the last good build left as it was.
     """
-    settings = load_settings()
+    settings = settings or load_settings()
     variant = variant or settings.variant
     if base is None:
-        base = fetch_base(settings.base, settings.base_sha256,
-                          offline=settings.offline)
-        upto = upto or settings.upto
+        base, upto = _base_of(settings), upto or settings.upto
     tree = Tree(base, upto)
-    prepare_sources(tree, stock_only=variant == "stock")
+    prepare_sources(tree, settings, stock_only=variant == "stock")
     configure(tree, variant, settings)
     if not configure_only:
         make(tree, variant, settings)
@@ -100,26 +99,35 @@ def build(variant=None, base=None, upto=None, *, configure_only=False):
 def current_tree():
     """The tree of the last configure's settings."""
     settings = load_settings()
-    return Tree(fetch_base(settings.base, settings.base_sha256,
-                           offline=settings.offline), settings.upto)
+    return Tree(_base_of(settings), settings.upto)
+
+
+def _base_of(settings):
+    # Without a tarball: what has been unpacked is used without one.
+    return Base(settings.version, settings.found_sha256, None)
 
 
 # --- Sources -----------------------------------------------------------------
 
-def prepare_sources(tree, *, stock_only=False):
+def prepare_sources(tree, settings, *, stock_only=False):
     tree.root.mkdir(parents=True, exist_ok=True)
-    _prepare_stock(tree)
+    _prepare_stock(tree, settings)
     if not stock_only:
         _prepare_patched(tree)
 
 
-def _prepare_stock(tree):
+def _prepare_stock(tree, settings):
     stamp = tree.root / "stock-src.stamp"
-    if _read(stamp) == tree.base.sha256:
+    if (_read(stamp) == tree.base.sha256
+            and (tree.stock_src / "configure").exists()):
         return
+    base = tree.base
+    if base.path is None:
+        base = fetch_base(settings.base or settings.version,
+                          settings.base_sha256, offline=settings.offline)
     stamp.unlink(missing_ok=True)
     fresh = _empty(tree.root / "stock-src.new")
-    extract(tree.base, fresh)
+    extract(base, fresh)
     shutil.rmtree(tree.stock_src, ignore_errors=True)
     fresh.rename(tree.stock_src)
     stamp.write_text(tree.base.sha256)
@@ -129,7 +137,7 @@ def _prepare_patched(tree):
     stamp = tree.root / "src.stamp"
     wanted = layout.overlay_version() + " " + series.fingerprint(
         tree.base.sha256, base_version=tree.base.version, upto=tree.upto)
-    if _read(stamp) == wanted:
+    if _read(stamp) == wanted and (tree.src / "configure").exists():
         return
     with step(f"patching the sources of {tree.base.version}"):
         overlay = _empty(tree.root / "overlay.new")
@@ -258,7 +266,8 @@ def make(tree, variant, settings):
     made_of = "\n".join((_read(tree.root / source_stamp),
                          _read(work / "overlay-configure.stamp")))
     published = tree.published(variant)
-    if _read(published / "overlay-made-of") == made_of:
+    if (_read(published / "overlay-made-of") == made_of
+            and tree.python(variant).exists()):
         return
     tag = _tag(tree, variant)
     if _read(work / "overlay-tag") != tag:
@@ -294,16 +303,22 @@ def _git_arguments(tag):
 def _publish(work, source, published, made_of):
     """Put a copy of the work folder in the last good build's place."""
     fresh = _empty(published.with_name(published.name + ".new"))
-    shutil.copytree(work, fresh, symlinks=True, dirs_exist_ok=True,
-                    ignore=_not_published)
-    # Follows the link, as the sources of a tree are never links themselves.
-    shutil.copytree(source, fresh / "src", copy_function=_link)
-    for log in published.glob("*.log"):
-        shutil.copy2(log, fresh)
-    (fresh / "overlay-made-of").write_text(made_of)
-    published.mkdir(exist_ok=True)
-    _exchange(fresh, published)
-    shutil.rmtree(fresh)
+    try:
+        shutil.copytree(work, fresh, symlinks=True, dirs_exist_ok=True,
+                        ignore=_not_published)
+        shutil.copytree(source, fresh / "src", copy_function=_link)
+        for log in published.glob("*.log"):
+            shutil.copy2(log, fresh)
+        (fresh / "overlay-made-of").write_text(made_of)
+        published.mkdir(exist_ok=True)
+        _exchange(fresh, published)
+    except shutil.Error as error:
+        # One triple for each file that could not be copied.
+        [_, target, why], *_ = error.args[0]
+        raise OverlayError(f"{why}: {target}") from None
+    finally:
+        # What is left of a copy that failed, or what was published before.
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _exchange(one, other):

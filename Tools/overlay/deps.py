@@ -67,15 +67,14 @@ def provide(targets, *, install):
     missing = _missing(wanted)
     if not missing:
         return
-    command = ["apt-get", "install", "--no-install-recommends", "-y", *missing]
-    if os.geteuid() != 0:
-        command.insert(0, "sudo")
+    apt = ["apt-get"] if os.geteuid() == 0 else ["sudo", "apt-get"]
+    command = [*apt, "install", "--no-install-recommends", "-y", *missing]
     if not install:
         # The command ends the line, so that it can be cut and pasted.
         raise OverlayError(
             f"not found: {', '.join(wanted[name] for name in missing)}; give "
             f"--install-deps, or install with: {shlex.join(command)}")
-    _install(command)
+    _install(apt, missing)
     missing = _missing(wanted)
     if missing:
         raise OverlayError(
@@ -83,23 +82,24 @@ def provide(targets, *, install):
             f"{', '.join(wanted[name] for name in missing)}")
 
 
-def _install(command):
+def _install(apt, packages):
     if not shutil.which("apt-get"):
         raise OverlayError("--install-deps needs apt-get; install by hand: "
-                           + " ".join(command[command.index("-y") + 1:]))
-    if command[0] == "sudo" and not shutil.which("sudo"):
+                           + " ".join(packages))
+    if not shutil.which(apt[0]):
         raise OverlayError("--install-deps needs root or sudo; as root: "
-                           + " ".join(command[1:]))
+                           f"apt-get install {' '.join(packages)}")
     log = build_root() / "packages.log"
-    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    update = [*command[:command.index("install")], "-q", "update"]
-    with step(f"installing {' '.join(command[command.index('-y') + 1:])}"):
+    # env, as sudo does not pass variables on.
+    quiet = [*apt[:-1], "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
+    with step(f"installing {' '.join(packages)}"):
         try:
-            run_logged(update, log, what="apt-get update", env=env)
+            run_logged([*quiet, "-q", "update"], log, what="apt-get update")
         except OverlayError:
             # One dead address among several; the install will tell.
             say("    apt-get update failed; trying with the lists there are")
-        run_logged(command, log, what="apt-get install", env=env)
+        run_logged([*quiet, "install", "--no-install-recommends", "-y",
+                    *packages], log, what="apt-get install")
 
 
 def _missing(wanted):
@@ -118,6 +118,9 @@ def _missing_headers(headers):
     """The packages of those headers that the compiler does not find."""
     compiler = shlex.split(os.environ.get("CC") or "cc")
     if not shutil.which(compiler[0]):
+        if "CC" in os.environ:
+            raise OverlayError(f"there is no compiler {compiler[0]!r}, which "
+                               "the variable CC names")
         return set(headers)
     text = "".join(f"#if !__has_include(<{header}>)\n"
                    f"overlay_missing {package}\n#endif\n"
@@ -129,8 +132,9 @@ def _missing_headers(headers):
             [*compiler, *shlex.split(os.environ.get("CPPFLAGS", "")), "-E", probe],
             capture_output=True, text=True)
     if seen.returncode:
+        why = seen.stderr.strip() or f"status {seen.returncode}"
         raise OverlayError(f"the compiler {compiler[0]} does not work: "
-                           f"{seen.stderr.strip().splitlines()[0]}")
+                           + why.splitlines()[0])
     return set(re.findall(r"^overlay_missing (\S+)$", seen.stdout, re.M))
 
 

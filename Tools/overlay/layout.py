@@ -29,8 +29,15 @@ def build_root():
 
 
 def cache_root():
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "asyncio-overlay"
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    # The specification of this variable says to ignore a relative path.
+    if os.path.isabs(cache):
+        return Path(cache) / "asyncio-overlay"
+    try:
+        return Path.home() / ".cache" / "asyncio-overlay"
+    except RuntimeError:
+        raise OverlayError("where to keep the base tarball? set HOME or "
+                           "XDG_CACHE_HOME") from None
 
 
 def overlay_version():

@@ -4,16 +4,19 @@ import dataclasses
 import json
 import os
 
-from layout import build_root
+from layout import VARIANTS, build_root
 from ui import OverlayError
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     variant: str = "release"
-    # A version or a tarball's absolute path; None is the default base.
+    # The base as it was asked for: a version, a tarball's absolute path, or
+    # None for the default; and what it was found to be.
     base: str | None = None
     base_sha256: str | None = None
+    version: str = ""
+    found_sha256: str = ""
     upto: str | None = None
     jobs: int = len(os.sched_getaffinity(0))
     prefix: str | None = None
@@ -38,9 +41,25 @@ def load_settings():
     try:
         values = json.loads(_path().read_text())
         values["configure_args"] = tuple(values["configure_args"])
-        return Settings(**values)
+        settings = Settings(**values)
+        _check(settings)
+        return settings
     except FileNotFoundError:
         raise OverlayError("not configured yet: run ./configure-overlay.sh")
     except (ValueError, TypeError, KeyError) as error:
         raise OverlayError(f"{_path()} is damaged ({error}): run "
                            "./configure-overlay.sh again")
+
+
+def _check(settings):
+    """Raise ValueError for what a hand or a torn file may have put there."""
+    texts = (settings.variant, settings.version, settings.found_sha256,
+             *settings.configure_args,
+             *filter(None, (settings.base, settings.base_sha256, settings.upto,
+                            settings.prefix)))
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a text is expected where there is none")
+    if settings.variant not in VARIANTS or not settings.version:
+        raise ValueError("no such variant, or no base")
+    if type(settings.jobs) is not int or settings.jobs < 1:
+        raise ValueError("jobs is not a number")

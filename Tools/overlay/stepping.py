@@ -76,7 +76,7 @@ def _step_tree(base, name):
 def _build_step(base, name):
     tree = _step_tree(base, name)
     settings = load_settings()
-    build.prepare_sources(tree)
+    build.prepare_sources(tree, settings)
     build.configure(tree, "release", settings)
     build.make(tree, "release", settings)
     return tree.python("release")
