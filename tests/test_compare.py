@@ -31,7 +31,7 @@ class Suite:
 
 
 def compared(stock, ours):
-    return compare.compare(stock, ours, stock_key="stock", our_key="ours")
+    return compare.compare(stock, ours, stock_key="stock")
 
 
 def kinds(result):
@@ -48,20 +48,22 @@ def test_equal_results_run_once_and_have_no_difference():
     assert stock.calls == ours.calls == [None]
 
 
-def test_kept_results_need_no_run():
+def test_kept_results_of_stock_need_no_run_but_ours_run_every_time():
     compared(Suite({"a": "passed"}), Suite({"a": "passed"}))
-    stock, ours = Suite({}), Suite({})
-    assert compared(stock, ours).stock == {"a": "passed"}
-    assert stock.calls == ours.calls == []
-
-
-def test_another_key_needs_a_run():
-    compared(Suite({"a": "passed"}), Suite({"a": "passed"}))
-    ours = Suite({"a": "skipped"})
-    result = compare.compare(Suite({"a": "passed"}), ours, stock_key="stock",
-                             our_key="other")
+    stock, ours = Suite({"a": "passed"}), Suite({"a": "failed"})
+    result = compared(stock, ours)
+    assert result.stock == {"a": "passed"}
+    assert None not in stock.calls
     assert ours.calls[0] is None
-    assert len(result.broken) == 1
+    assert result.failed == 1
+
+
+def test_another_key_of_stock_needs_a_run():
+    compared(Suite({"a": "passed"}), Suite({"a": "passed"}))
+    stock = Suite({"a": "skipped"})
+    result = compare.compare(stock, Suite({"a": "skipped"}), stock_key="other")
+    assert stock.calls == [None]
+    assert kinds(result) == (0, 0, 0)
 
 
 def test_three_failures_against_three_passes_are_broken():
@@ -298,3 +300,37 @@ def test_the_key_sees_a_changed_library(tmp_path, monkeypatch):
     before = compare.key_of(python)
     module.write_text("two\n")
     assert compare.key_of(python) != before
+
+
+@pytest.mark.parametrize("name", [
+    "certdata/keycert3.pem", "test_asyncio/echo.txt", "support/script.py"])
+def test_the_key_sees_what_the_tests_read(tmp_path, monkeypatch, name):
+    python, path = tmp_path / "python", tmp_path / "lib" / "test" / name
+    path.parent.mkdir(parents=True)
+    python.touch()
+    path.write_text("one\n")
+    monkeypatch.setattr(compare, "_ask",
+                        lambda *args: [str(tmp_path / "lib")])
+    before = compare.key_of(python)
+    path.write_text("two\n")
+    assert compare.key_of(python) != before
+
+
+def test_the_key_of_stock_has_the_arguments_of_regrtest(tmp_path, monkeypatch):
+    folder = tmp_path / "test" / "test_asyncio"
+    folder.mkdir(parents=True)
+    (tmp_path / "python").touch()
+    keys = []
+
+    def seen(stock_run, our_run, *, stock_key):
+        keys.append(stock_key)
+        return compare.Comparison({}, {}, [], [], [])
+
+    monkeypatch.setattr(compare, "_ask", lambda *args: [str(tmp_path)])
+    monkeypatch.setattr(compare, "compare", seen)
+    for arguments in (("-u", "all"), ("-u", "none")):
+        monkeypatch.setattr(compare, "_ASYNCIO", arguments)
+        for jobs in (1, 2):
+            compare.compare_asyncio(tmp_path / "python", tmp_path / "python",
+                                    jobs=jobs)
+    assert len(set(keys)) == 4

@@ -1,6 +1,7 @@
 """Tests of the launcher of CPython's tests."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,23 @@ def test_a_command_that_does_not_exist_is_said(tmp_path):
                                   env=dict(os.environ))
     assert result.status == 127
     assert "cannot be run" in result.tail[0]
+
+
+def test_the_guard_writes_no_bytecode_beside_the_tools(tmp_path):
+    tools = tmp_path / "tools"
+    shutil.copytree(os.path.dirname(launcher.__file__), tools,
+                    ignore=shutil.ignore_patterns("__pycache__"))
+    code = f"""
+        import os, sys
+        sys.path.insert(0, {str(tools)!r})
+        import launcher
+        result = launcher.run_guarded([sys.executable, "-c", ""], env={{}},
+                                      log={str(tmp_path / "log")!r})
+        sys.exit(result.status)
+    """
+    subprocess.run([sys.executable, "-B", "-c", textwrap.dedent(code)],
+                   check=True)
+    assert not list(tools.rglob("*.pyc"))
 
 
 # Starts a process in a session of its own, as regrtest starts its workers,

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import build
 import layout
 import series
 from base import fetch_base
@@ -155,6 +156,16 @@ for path in sys.argv[1:]:
 """
 
 
+def _built_python():
+    """An interpreter that can make environments, as Debian's cannot without
+    its package python3-venv."""
+    for variant in ("stock", "release"):
+        python = layout.build_root().absolute() / variant / "python"
+        if python.exists():
+            return python
+    return build.build("stock")
+
+
 def news_problems(repository, topics):
     """NEWS entries that blurb does not take."""
     entries = [path for topic in topics for path in topic.own_files
@@ -165,10 +176,10 @@ def news_problems(repository, topics):
     if not entries:
         return
     try:
-        python = ensure_venv("tools", sys.executable,
+        python = ensure_venv("tools", _built_python(),
                              layout.ROOT / "Tools" / "requirements.txt")
     except OverlayError as error:
-        yield f"blurb: {error}"
+        yield f"NEWS entries were not checked by blurb: {error}"
         return
     done = subprocess.run([python, "-c", _BLURB, *entries],
                           cwd=repository.path, capture_output=True, text=True)

@@ -5,8 +5,8 @@
 #     run(ids=None) -> {test id: outcome}
 #
 # which run the whole suite, or only the tests with these ids.  compare() runs
-# both (or takes what it kept from the last time, by a key), and runs those
-# tests whose outcomes differ twice more on both sides.  A test is *broken* if
+# both (or takes what it kept of stock from the last time, by a key), and runs
+# those tests whose outcomes differ twice more on both sides.  A test is *broken* if
 # stock gave the same outcome three times and ours never gave that one; it is
 # *flaky* otherwise.  What fails on stock and passes on ours is *better*.
 #
@@ -115,7 +115,7 @@ print(os.path.dirname(os.__file__))
 print(*[path for path in sys.path if os.path.isdir(path)], sep="\\n")
 """
 # Of Lib/test, what every test of asyncio depends on.
-_TEST_FOLDERS = ("libregrtest", "support", "test_asyncio")
+_TEST_FOLDERS = ("certdata", "libregrtest", "support", "test_asyncio")
 
 
 def _content(python):
@@ -129,8 +129,10 @@ def _content(python):
         if place == library / "test":
             folders[:] = _TEST_FOLDERS
         folders[:] = sorted(set(folders) - {"__pycache__", "site-packages"})
+        # Tests read what else is beside them, such as certificates.
         yield from (place / name for name in sorted(files)
-                    if name.endswith(".py"))
+                    if name.endswith(".py")
+                    or place.is_relative_to(library / "test"))
 
 
 def _ask(python, code):
@@ -199,10 +201,14 @@ def differing(stock, ours):
                   if ours.get(name, MISSING) != outcome)
 
 
-def compare(stock_run, our_run, *, stock_key, our_key):
-    """Compare two runs of a suite; the keys are of what each depends on."""
+def compare(stock_run, our_run, *, stock_key):
+    """Compare two runs of a suite.
+
+    *stock_key* is of all that stock's outcomes depend on: they are kept.
+    Ours are not, so that whoever asks for tests has them run.
+    """
     stock = kept(stock_key, stock_run)
-    ours = kept(our_key, our_run)
+    ours = our_run()
     # Outcome lists: one element a round.
     seen = {name: ([stock[name]], [ours.get(name, MISSING)])
             for name in differing(stock, ours)}
@@ -288,19 +294,23 @@ def with_subtests(xml, log):
     return results
 
 
-def compare_asyncio(stock, ours, *, variant="release", jobs=2):
+def compare_asyncio(stock, ours, *, variant="release", jobs=2,
+                    time_limit=1200):
     """Compare test_asyncio of two interpreters, and say what differs.
 
+    *time_limit* is in seconds, for each of the runs.
     Returns the Comparison; its `failed` counts what is wrong.  Raises
     OverlayError if one of upstream's test files is not as on stock, or there
     are no results to compare.
     """
     check_unchanged(_test_folder(stock), _test_folder(ours))
+    options = {"jobs": jobs, "time_limit": time_limit}
     with step("comparing test_asyncio with stock, test by test"):
-        result = compare(_asyncio_suite(stock, "stock", "stock", jobs),
-                         _asyncio_suite(ours, variant, "ours", jobs),
-                         stock_key=key_of(stock, _ASYNCIO, "stock"),
-                         our_key=key_of(ours, _ASYNCIO, variant))
+        result = compare(
+            _asyncio_suite(stock, "stock", "stock", options),
+            _asyncio_suite(ours, variant, "ours", options),
+            stock_key=key_of(stock, _ASYNCIO, jobs,
+                             launcher.MEMORY_LIMITS["stock"]))
         result.report()
     lost = _of_files(result.extra, _test_folder(stock))
     if lost:
@@ -315,10 +325,10 @@ _ASYNCIO = ("-u", "all,-gui,-network,-largefile,-urlfetch,-walltime",
             "-M", "3g", "test_asyncio")
 
 
-def _asyncio_suite(python, variant, name, jobs):
+def _asyncio_suite(python, variant, name, options):
     log = layout.build_root().absolute() / "results" / f"compare-{name}.log"
     log.unlink(missing_ok=True)
-    return Regrtest(python, _ASYNCIO, log=log, variant=variant, jobs=jobs)
+    return Regrtest(python, _ASYNCIO, log=log, variant=variant, **options)
 
 
 def _test_folder(python):

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import shutil
 
 import layout
 import patching
@@ -252,10 +253,12 @@ def refuse_overwriting(paths, imported, root, repository):
 
 def write_file(path, data, executable=False):
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".overlay-new")
+    # Not in the checkout, where a kill would leave a file without an owner.
+    fresh = layout.build_root() / "exported.new"
     fresh.write_bytes(data)
     fresh.chmod(0o755 if executable else 0o644)
-    fresh.replace(path)
+    # build/ may be on another file system.
+    shutil.move(fresh, path)
 
 
 def remove_file(root, path):

@@ -193,9 +193,18 @@ class Repository:
                 f"{first[3:]} and {len(more)} others; commit, stash or remove "
                 f"them first")
 
+    def _refuse_files_of_others(self):
+        path = self.path
+        if path.is_dir() and not any(path.iterdir()):
+            return
+        if path.exists() or path.is_symlink():
+            raise OverlayError(f"{path} is not a git repository, and has files "
+                               f"that would be lost; move it away")
+
     def refuse_unexported(self, how):
         """Raise OverlayError if anything in here is not in patches/ yet."""
         if not self.exists():
+            self._refuse_files_of_others()
             return
         self.refuse_uncommitted()
         known = self.state().get("head")

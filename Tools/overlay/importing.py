@@ -19,12 +19,16 @@ def series_folder(version, root):
 
 def base_commit(repository, base):
     """Make the empty *repository*'s first commit: the base's files."""
-    # git's own folder keeps extract() from taking it for empty.
-    with tempfile.TemporaryDirectory(dir=repository.path.parent,
-                                     prefix="base-") as folder:
+    # git's own folder keeps extract() from taking it for empty.  The name is
+    # always the same, so that what a kill leaves is removed here.
+    folder = repository.path.parent / "base.new"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
         extract(base, folder)
-        for path in Path(folder).iterdir():
+        for path in folder.iterdir():
             path.rename(repository.path / path.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     repository.add(["."])
     commit = repository.commit(f"CPython {base.version}\n\n"
                                f"SHA-256 of the tarball: {base.sha256}\n")

@@ -169,8 +169,9 @@ def run_guarded(command, *, log, env, memory_limit=None, time_limit=1800,
 
     Returns a Result when no process of it is left.
     """
-    guard = [sys.executable, "-E", "-s", "-S", os.path.abspath(__file__),
-             str(os.getpid()), str(memory_limit or 0), str(time_limit),
+    guard = [sys.executable, "-B", "-E", "-s", "-S",
+             os.path.abspath(__file__), str(os.getpid()),
+             str(memory_limit or 0), str(time_limit),
              str(int(fixed_addresses)), "--", *map(str, command)]
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     last = collections.deque(maxlen=tail)

@@ -28,10 +28,11 @@ def main(arguments):
 def _parse(command, arguments):
     parser = argparse.ArgumentParser(prog=f"make {command}",
                                      description=COMMANDS[command][1])
-    parser.add_argument("--base", metavar="VERSION|PATH",
-                        default=os.environ.get("BASE") or None)
-    parser.add_argument("--base-sha256", metavar="HASH",
-                        default=os.environ.get("BASE_SHA256") or None)
+    if command == "rebase":
+        parser.add_argument("--base", metavar="VERSION|PATH",
+                            default=os.environ.get("BASE") or None)
+        parser.add_argument("--base-sha256", metavar="HASH",
+                            default=os.environ.get("BASE_SHA256") or None)
     return parser.parse_args(arguments)
 
 
@@ -43,11 +44,6 @@ def _settings():
         return Settings()
 
 
-def _fetch(options):
-    return fetch_base(options.base, options.base_sha256,
-                      offline=_settings().offline)
-
-
 def _plural(count, what):
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
@@ -56,11 +52,7 @@ def _import(options):
     folder = series_folder(layout.default_base(), layout.ROOT)
     Repository(folder).refuse_unexported(
         f"make export, or remove {folder} if they are not wanted")
-    base = _fetch(options)
-    if not series.is_exact(layout.ROOT, base.version):
-        raise OverlayError(f"patches are made against "
-                           f"{layout.default_base()}; for another base: make "
-                           f"rebase BASE={base.version}")
+    base = fetch_base(offline=_settings().offline)
     folder.parent.mkdir(parents=True, exist_ok=True)
     repository = import_series(base, folder, layout.ROOT)
     count = len(series.series_names(layout.ROOT))
@@ -100,9 +92,14 @@ def _review(options):
 
 
 def _rebase(options):
-    if not options.base:
+    settings = _settings()
+    spec, sha256 = options.base, options.base_sha256
+    if not spec and settings.version != layout.default_base():
+        spec, sha256 = settings.base, settings.base_sha256
+    if not spec:
         raise OverlayError("which base? make rebase BASE=VERSION")
-    rebase_series(_fetch(options), layout.ROOT)
+    rebase_series(fetch_base(spec, sha256, offline=settings.offline),
+                  layout.ROOT)
 
 
 # Target: the function that takes its options, and what it does.

@@ -110,7 +110,13 @@ def parse_diff(text):
 
 
 class PatchFailed(Exception):
-    """A section does not fit; the text says which hunk, and where."""
+    """A section does not fit; the text says which hunk, and where.
+
+    {} stands in it for what was to be patched.
+    """
+
+    def told_of(self, what):
+        return str(self).replace("{}", what)
 
 
 def _run_patch(folder, section, reverse):
@@ -137,11 +143,12 @@ def _judge(section, result):
                        re.M)
     if failed:
         raise PatchFailed(f"hunk {failed[1]} (near line {failed[2]}) "
-                          f"does not apply")
+                          "does not apply to {}")
     if result.returncode:
         last = [line for line in output.splitlines()
                 if line.startswith("patch: ") or "Not deleting" in line]
-        raise PatchFailed(" ".join(last) or "does not apply")
+        raise PatchFailed("does not apply to {}"
+                          + "".join(f": {line}" for line in last))
     moved = re.search(r"^Hunk #(\d+) succeeded at \d+ "
                       r"\(offset (-?\d+) lines?\)", output, re.M)
     return f"hunk {moved[1]} is {moved[2]} lines off" if moved else None
@@ -162,7 +169,9 @@ def apply(folder, section, *, reverse=False):
     comes = section.kind == ("deleted" if reverse else "new")
     goes = section.kind == ("new" if reverse else "deleted")
     if comes == target.exists():
-        raise PatchFailed("is there already" if comes else "is not there")
+        raise PatchFailed("the patch adds it, but it is there already in {}"
+                          if comes else
+                          "the patch needs it, but it is not there in {}")
     target.parent.mkdir(parents=True, exist_ok=True)
     moved = None
     if section.has_hunks:
@@ -171,7 +180,8 @@ def apply(folder, section, *, reverse=False):
         target.touch()
     elif goes:
         if target.stat().st_size:
-            raise PatchFailed("is not empty")
+            raise PatchFailed("the patch deletes it as an empty file, which "
+                              "it is not in {}")
         target.unlink()
     if not goes and not reverse:
         _set_mode(target, section.mode)

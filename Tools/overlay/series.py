@@ -341,9 +341,9 @@ def _take_off(topic, section, out):
         patching.apply(out, section, reverse=True)
     except patching.PatchFailed as error:
         raise OverlayError(
-            f"topic {topic.name}, own file {section.path}: {error} backwards "
-            f"to the text in the checkout; edit in build/series, and "
-            f"export") from None
+            f"topic {topic.name}, own file {section.path}, taking the patch "
+            f"off: {error.told_of('the text of the checkout')}; edit in "
+            f"build/series, and export") from None
 
 
 def apply_sections(topic, sections, out, *, version, exact):
@@ -356,8 +356,8 @@ def apply_sections(topic, sections, out, *, version, exact):
         try:
             moved = patching.apply(out, section)
         except patching.PatchFailed as error:
-            raise DoesNotApply(f"{where}: {error} "
-                               f"to {version}") from None
+            raise DoesNotApply(f"{where}: "
+                               f"{error.told_of(version)}") from None
         if moved and exact:
             raise DoesNotApply(f"{where}: {moved}; import and export the "
                                f"series to write the patch anew")

@@ -1,8 +1,9 @@
 """Everything that CI checks, step by step, with a count at the end."""
 
 import contextlib
-import os
+import signal
 import time
+import traceback
 import xml.etree.ElementTree as ElementTree
 
 import build
@@ -12,11 +13,13 @@ import launcher
 import layout
 import stubs
 from settings import load_settings
-from ui import OverlayError, run_logged, say
+from ui import Counter, OverlayError, say
 from venv import ensure_venv
 
 # One run may take as long as this, in seconds.
 _TIME_LIMIT = 3600
+# What runs under the launcher is ended so long before, to say what hung.
+_MARGIN = 15
 # CPython's tests of what the series touches outside of asyncio.
 _NEIGHBOURS = ["test_platform", "test_sys", "test_sysconfig", "test_venv",
                "test_pydoc", "test_concurrent_futures"]
@@ -34,10 +37,12 @@ def _test_asyncio():
     result = launcher.run_tests(
         python, ["-j2", *_RESOURCES, "test_asyncio"],
         log=_log("test_asyncio"), variant=settings.variant,
-        what=f"test_asyncio on {settings.variant}")
-    say(f"{result.passed} passed, {result.failures} failed, "
-        f"{result.skipped} skipped")
-    return 0
+        what=f"test_asyncio on {settings.variant}", check=False)
+    if result.status:
+        say(f"failed: {launcher.failure(result, 'test_asyncio')}")
+    failed = max(result.failures, bool(result.status))
+    say(f"{result.passed} passed, {failed} failed, {result.skipped} skipped")
+    return bool(failed)
 
 
 def _test():
@@ -47,12 +52,17 @@ def _test():
     return run.finish()
 
 
+class _TimeIsOver(BaseException):
+    """Nothing on its way out of a step may take it for a failure to handle."""
+
+
 class _Run:
     """Steps with their times and failures; each is run whatever failed before,
-    except that nothing is tested without the builds."""
+    except that nothing is tested without the builds, or when time is over."""
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self._end = time.monotonic() + _TIME_LIMIT
         self._times = {}
         self._errors = []
 
@@ -62,11 +72,40 @@ class _Run:
         say(f"\n=== {name}")
         start = time.monotonic()
         try:
-            function(self)
+            with self._bounded():
+                function(self)
         except OverlayError as error:
-            say(f"{name} failed: {error}")
-            self._errors.append((name, error))
+            self._fail(name, error)
+        except _TimeIsOver:
+            self._fail(name, f"ended, as {_limit()} for all steps are over")
+        except Exception as error:
+            # Whatever it is, the other steps and the count are still wanted.
+            say(traceback.format_exc())
+            self._fail(name, f"{type(error).__name__}: {error}")
         self._times[name] = time.monotonic() - start
+
+    def _fail(self, name, why):
+        say(f"{name} failed: {why}")
+        self._errors.append((name, why))
+
+    @contextlib.contextmanager
+    def _bounded(self):
+        """Raise _TimeIsOver in what is done meanwhile when time is over."""
+        rest = self._end - time.monotonic()
+        if rest <= 0:
+            raise _TimeIsOver
+        handler = signal.signal(signal.SIGALRM, _tell_that_time_is_over)
+        # Again and again, as a process may take no notice of its end.
+        timer = signal.setitimer(signal.ITIMER_REAL, rest, 60)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, *timer)
+            signal.signal(signal.SIGALRM, handler)
+
+    def time_limit(self):
+        """What a run under the launcher may take, in seconds."""
+        return max(1, self._end - time.monotonic() - _MARGIN)
 
     def count(self, passed, failed, skipped, what):
         say(f"    {what}: {passed} passed, {failed} failed, {skipped} skipped")
@@ -80,15 +119,20 @@ class _Run:
         for name, seconds in self._times.items():
             say(f"{seconds / 60:6.1f} min  {name}")
         say(f"{total / 60:6.1f} min  in all")
-        if total > _TIME_LIMIT:
-            self._errors.append(
-                ("time", f"it took more than {_TIME_LIMIT // 60} minutes"))
         for name, error in self._errors:
             say(f"failed: {name}: {error}")
         # Every failure is in the count, or the last line would belie it.
         failed = max(self.failed, len(self._errors))
         say(f"{self.passed} passed, {failed} failed, {self.skipped} skipped")
         return bool(failed)
+
+
+def _tell_that_time_is_over(number, frame):
+    raise _TimeIsOver
+
+
+def _limit():
+    return f"the {_TIME_LIMIT / 60:g} minutes"
 
 
 def _builds(run):
@@ -100,7 +144,8 @@ def _same_as_stock(run):
     """test_asyncio on both, compared test by test."""
     tree = build.current_tree()
     report = compare.compare_asyncio(
-        stock=tree.python("stock"), ours=tree.python("release"))
+        stock=tree.python("stock"), ours=tree.python("release"),
+        time_limit=run.time_limit())
     run.count(report.passed, report.failed, report.skipped,
               "test_asyncio, compared with stock")
     if report.failed:
@@ -120,7 +165,8 @@ def _run_cpython_tests(run, variant, tests):
     what = f"{tests[0] if len(tests) == 1 else 'neighbours'} on {variant}"
     result = launcher.run_tests(
         python, ["-j2", *_RESOURCES, *tests], variant=variant, what=what,
-        log=_log(what.replace(" ", "-")), check=False)
+        log=_log(what.replace(" ", "-")), check=False,
+        time_limit=run.time_limit())
     run.count(result.passed, result.failures, result.skipped, what)
     if result.status:
         raise launcher.failure(result, what)
@@ -150,24 +196,48 @@ def _pytest(run, name, arguments):
     log = _log(name)
     results = log.with_suffix(".xml")
     results.unlink(missing_ok=True)
-    env = dict(build.build_environment(),
+    # No bytecode, as the tests' and the tools' folders are the checkout's.
+    env = dict(build.build_environment(), PYTHONDONTWRITEBYTECODE="1",
                OVERLAY_PYTHON=str(tree.python("release")),
                OVERLAY_STOCK=str(tree.python("stock")))
-    try:
-        run_logged([python, "-m", "pytest", "-v", "-p", "no:cacheprovider",
-                    f"--junitxml={results}", *arguments], log, env=env,
-                   cwd=layout.ROOT, what=f"{name} tests", label="tests run",
-                   tail=40, counts=lambda line: "%]" in line)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            run.count(*_junit_counts(results), name)
+    result = launcher.run_guarded(
+        [python, "-m", "pytest", "-v", "-p", "no:cacheprovider",
+         f"--junitxml={results}", *arguments], log=log, env=env,
+        cwd=layout.ROOT, time_limit=run.time_limit(), tail=40,
+        progress=_TestProgress())
+    counts = _junit_counts(results)
+    if counts:
+        run.count(*counts, name)
+    if result.status:
+        raise launcher.failure(result, f"{name} tests")
+    if not counts:
+        raise OverlayError(f"{name} tests: no results in {results}")
+
+
+class _TestProgress:
+    """Shows how many tests are done, from pytest's `[ 12%]`."""
+
+    def __init__(self):
+        self._counter = Counter("tests run")
+
+    def see(self, line):
+        if "%]" in line:
+            self._counter.advance()
+
+    def finish(self):
+        self._counter.finish()
 
 
 def _junit_counts(results):
-    suite = ElementTree.parse(results).getroot().find("testsuite")
-    total, failures, errors, skipped = (
-        int(suite.get(name))
-        for name in ("tests", "failures", "errors", "skipped"))
+    """Passed, failed, skipped; None if *results* is missing or damaged."""
+    try:
+        suite = ElementTree.parse(results).getroot().find("testsuite")
+        total, failures, errors, skipped = (
+            int(suite.get(name))
+            for name in ("tests", "failures", "errors", "skipped"))
+    except (OSError, ElementTree.ParseError, AttributeError, TypeError,
+            ValueError):
+        return None
     return total - failures - errors - skipped, failures + errors, skipped
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import checking
+import layout
 import reviewing
 import series
 import stepping
@@ -162,9 +163,11 @@ def test_patch_on_upstreams_generated_header_is_a_fault(checkout):
 
 # --- NEWS ------------------------------------------------------------------------------
 
-def test_news_entries_are_judged_by_blurb(checkout):
+def test_news_entries_are_judged_by_blurb(checkout, stock):
     folder = "Misc/NEWS.d/next/Library"
     entry = f"{folder}/2026-11-24-10-00-00.gh-issue-{{}}.AbC-_1.rst".format
+    layout.build_root().mkdir(parents=True)
+    (layout.build_root() / "stock").symlink_to(stock.parent)
     checkout.make(("one", {entry(123456): "Fix it.\n",
                            entry(5): "Too small a number.\n",
                            entry(123457): "- a list\n",
@@ -181,6 +184,25 @@ def test_news_entries_are_judged_by_blurb(checkout):
     assert "can't start with '- '" in told
     assert "other.rst" in told
     assert "123456" not in told
+
+
+@pytest.mark.parametrize("there, taken", [
+    (["release", "stock"], "stock"), (["release"], "release"), ([], "made")])
+def test_blurb_gets_an_interpreter_that_was_built(checkout, monkeypatch,
+                                                  there, taken):
+    entry = "Misc/NEWS.d/next/Library/2026-11-24-10-00-00.gh-issue-123456.x.rst"
+    checkout.make(("one", {entry: "Fix it.\n"}))
+    for variant in there:
+        write_files(layout.build_root(), {f"{variant}/python": ""})
+
+    def ensure_venv(name, python, requirements):
+        raise OverlayError(f"taken: {python.parent.name}")
+
+    monkeypatch.setattr(checking, "ensure_venv", ensure_venv)
+    monkeypatch.setattr(checking.build, "build", {
+        "stock": Path("made", "python")}.get)
+    assert ("NEWS entries were not checked by blurb: taken: "
+            + taken) in check(checkout)
 
 
 # --- Other bases -----------------------------------------------------------------------

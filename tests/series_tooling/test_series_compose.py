@@ -118,10 +118,14 @@ def test_mode_of_a_patched_file_is_kept(checkout):
 
 
 @pytest.mark.parametrize("old, new, told", [
-    ("line 10\n", "line ten\n", "hunk 1 (near line 10) does not apply"),
+    ("line 10\n", "line ten\n", "hunk 1 (near line 10) does not apply to "
+     "3.13.5"),
     ("@@ -10,7 +10,7 @@", "@@ -11,7 +11,7 @@", "hunk 1 is -1 lines off"),
-    ("Lib/asyncio/tasks.py", "Lib/asyncio/gone.py", "is not there"),
-    ("\n--- a", "\nnew file mode 100644\n--- a", "is there already"),
+    ("Lib/asyncio/tasks.py", "Lib/asyncio/gone.py",
+     "file Lib/asyncio/gone.py: the patch needs it, but it is not there in "
+     "3.13.5"),
+    ("\n--- a", "\nnew file mode 100644\n--- a",
+     "the patch adds it, but it is there already in 3.13.5"),
     ("\n line 16\n", "\n", "hunk 1"),
     ("\n line 16\n", "\nline 16\n", "malformed patch"),
     ("b/Lib/asyncio/tasks.py\n---", "b/Lib/asyncio/task.py\n---",

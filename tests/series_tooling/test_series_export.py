@@ -1,6 +1,8 @@
 """Import, edit with git, export: nothing is lost, nothing is overwritten."""
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -415,6 +417,49 @@ def test_series_with_work_in_it_is_not_replaced(checkout, make, told):
     make(checkout)
     with pytest.raises(OverlayError, match=told):
         unexported(checkout)
+
+
+def killed(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_killed_export_leaves_nothing_that_stops_the_next(checkout,
+                                                          monkeypatch):
+    checkout.make(("one", {"Lib/mine.py": "first\n"}))
+    checkout.topic("two", ALL_KINDS)
+    before = checkout.snapshot()
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "move", killed)
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkout.export()
+    assert checkout.snapshot() == before
+    checkout.export()
+    assert [topic.name for topic in series.load_series(checkout.root)] == [
+        "one", "two"]
+
+
+def import_and_be_killed(checkout):
+    """Import in a process that ends, without a word, while unpacking."""
+    def unpack(base, folder):
+        write_files(folder, {"README": "first of many"})
+        os._exit(0)
+
+    child = os.fork()
+    if not child:
+        importing.extract = unpack
+        try:
+            checkout.import_series()
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_import_removes_what_a_killed_one_left(checkout):
+    import_and_be_killed(checkout)
+    assert len(list(checkout.series.parent.iterdir())) == 2
+    checkout.import_series()
+    assert list(checkout.series.parent.iterdir()) == [checkout.series]
 
 
 def test_import_that_fails_leaves_the_last_one(checkout):

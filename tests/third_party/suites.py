@@ -177,10 +177,9 @@ class Run:
             time_limit=_TIME_LIMIT)
         # A plugin or setting that pytest cannot take gives status 1, too.
         if result.status not in _ENDED or not xml.exists():
-            launcher.say_failure(result, f"the suite of {self.suite.project}")
-            raise OverlayError(
-                f"the suite of {self.suite.project} came to no end on "
-                f"{self.python} (status {result.status}), see {self.log}")
+            raise launcher.failure(
+                result, f"no results: the suite of {self.suite.project} on "
+                        f"{self.python}")
 
 
 @contextlib.contextmanager
@@ -204,12 +203,10 @@ def compare_with_stock(suite, ours, stock):
     """
     folder = layout.build_root().absolute() / "results" / "third_party"
     folder.mkdir(parents=True, exist_ok=True)
-    runs, keys = [], []
-    for name, (interpreter, python) in (("stock", stock), ("ours", ours)):
-        runs.append(Run(suite, python,
-                        log=folder / f"{suite.project}-{name}.log"))
-        keys.append(compare.key_of(interpreter, *_depends_on(suite)))
-    result = compare.compare(*runs, stock_key=keys[0], our_key=keys[1])
+    runs = [Run(suite, python, log=folder / f"{suite.project}-{name}.log")
+            for name, (_, python) in (("stock", stock), ("ours", ours))]
+    result = compare.compare(
+        *runs, stock_key=compare.key_of(stock[0], *_depends_on(suite)))
     say(f"{suite.project}; logs and results are in {folder}")
     result.report()
     text = json.dumps({

@@ -1,0 +1,191 @@
+"""Tests of `make test` itself, with made-up steps."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import build
+import launcher
+import suite
+from ui import OverlayError
+
+# What a step sleeps that has to be ended.
+LONG = 600
+
+
+@pytest.fixture
+def run_steps(monkeypatch, capsys):
+    """Run made-up steps; return the exit status and the lines said."""
+    def run(**steps):
+        monkeypatch.setattr(suite, "_STEPS", steps)
+        status = suite.main(["test"])
+        return int(status), capsys.readouterr().out.splitlines()
+    return run
+
+
+def counting(passed, failed, skipped):
+    return lambda run: run.count(passed, failed, skipped, "some")
+
+
+def raising(error):
+    def step(run):
+        raise error
+    return step
+
+
+def test_the_last_line_is_the_sum_of_the_counts(run_steps):
+    status, lines = run_steps(a=counting(3, 0, 1), b=counting(4, 0, 2))
+    assert lines[-1] == "7 passed, 0 failed, 3 skipped"
+    assert status == 0
+
+
+def test_failed_tests_give_status_1(run_steps):
+    status, lines = run_steps(a=counting(3, 2, 0))
+    assert lines[-1] == "3 passed, 2 failed, 0 skipped"
+    assert status == 1
+
+
+@pytest.mark.parametrize("error", [
+    OverlayError("why"), OSError(28, "why"), RuntimeError("why"),
+    suite.ElementTree.ParseError("why")], ids=lambda error: type(error).__name__)
+def test_a_step_that_raises_is_counted_and_the_next_one_runs(run_steps, error):
+    status, lines = run_steps(a=raising(error), b=counting(1, 0, 0))
+    assert lines[-1] == "1 passed, 1 failed, 0 skipped"
+    assert status == 1
+    [line] = [line for line in lines if line.startswith("failed: a: ")]
+    assert "why" in line
+    assert [line.split()[-1] for line in lines if " min  " in line] == [
+        "a", "b", "all"]
+
+
+def test_an_interruption_is_not_taken_for_a_failed_step(run_steps):
+    with pytest.raises(KeyboardInterrupt):
+        run_steps(a=raising(KeyboardInterrupt()))
+
+
+def test_nothing_is_tested_without_the_builds(run_steps):
+    status, lines = run_steps(builds=raising(OverlayError("no compiler")),
+                              b=counting(1, 0, 0))
+    assert lines[-1] == "0 passed, 1 failed, 0 skipped"
+    assert status == 1
+    assert "=== b" not in lines
+
+
+def test_a_step_that_hangs_is_ended_and_the_later_ones_are_not_run(
+        run_steps, monkeypatch):
+    monkeypatch.setattr(suite, "_TIME_LIMIT", 1)
+    status, lines = run_steps(a=lambda run: time.sleep(LONG),
+                              b=counting(1, 0, 0))
+    assert lines[-1] == "0 passed, 2 failed, 0 skipped"
+    assert status == 1
+    for name in "ab":
+        [line] = [line for line in lines if line.startswith(f"failed: {name}")]
+        assert "minutes for all steps are over" in line
+
+
+def test_signals_are_as_before_after_a_step(run_steps):
+    before = signal.getsignal(signal.SIGALRM)
+    run_steps(a=counting(1, 0, 0))
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+# --- pytest ------------------------------------------------------------------
+
+@pytest.fixture
+def pytest_step(monkeypatch, tmp_path):
+    """A step that runs pytest on a file with this text."""
+    monkeypatch.setenv("OVERLAY_BUILD", str(tmp_path / "build"))
+    monkeypatch.setattr(build, "current_tree", lambda: build.Tree(
+        build.fetch_base.__globals__["Base"]("3.99.0", "", None)))
+    monkeypatch.setattr(suite, "ensure_venv",
+                        lambda *arguments: Path(sys.executable))
+    monkeypatch.setattr(suite.layout, "default_base", lambda: "3.99.0")
+    folder = tmp_path / "made up"
+    folder.mkdir()
+
+    def step(text):
+        (folder / "test_made_up.py").write_text(text)
+        return lambda run: suite._pytest(
+            run, "made-up", ["-c", "/dev/null", f"--rootdir={folder}", folder])
+    step.folder = folder
+    return step
+
+
+def test_tests_of_pytest_are_counted(run_steps, pytest_step):
+    status, lines = run_steps(a=pytest_step(
+        "import pytest\n"
+        "def test_good(): pass\n"
+        "def test_bad(): assert False\n"
+        "def test_skipped(): pytest.skip()\n"))
+    assert lines[-1] == "1 passed, 1 failed, 1 skipped"
+    assert status == 1
+
+
+def test_pytest_writes_no_bytecode(run_steps, pytest_step):
+    run_steps(a=pytest_step("def test_good(): pass\n"))
+    assert not list(pytest_step.folder.rglob("*.pyc"))
+
+
+def test_pytest_that_hangs_is_ended_with_its_log_named(
+        run_steps, pytest_step, monkeypatch):
+    monkeypatch.setattr(suite, "_TIME_LIMIT", suite._MARGIN + 5)
+    status, lines = run_steps(a=pytest_step(
+        f"import time\ndef test_hangs(): time.sleep({LONG})\n"))
+    assert status == 1
+    assert lines[-1] == "0 passed, 1 failed, 0 skipped"
+    [line] = [line for line in lines if line.startswith("failed: a: ")]
+    assert "time limit" in line and "made-up.log" in line
+
+
+@pytest.mark.parametrize("text", [
+    None, "", "<testsuites><testsuite tests=", "<testsuites/>",
+    "<testsuites><testsuite tests='1'/></testsuites>"])
+def test_missing_or_damaged_results_are_a_failure(
+        run_steps, pytest_step, monkeypatch, tmp_path, text):
+    def run_guarded(command, *, log, **options):
+        if text is not None:
+            log.with_suffix(".xml").write_text(text)
+        return launcher.Result(0, log=log)
+
+    monkeypatch.setattr(launcher, "run_guarded", run_guarded)
+    status, lines = run_steps(a=pytest_step(""), b=counting(1, 0, 0))
+    assert status == 1
+    assert lines[-1] == "1 passed, 1 failed, 0 skipped"
+    assert any("no results in" in line for line in lines)
+
+
+# --- CPython's tests ---------------------------------------------------------
+
+def test_cpythons_tests_get_what_is_left_of_the_time(
+        run_steps, pytest_step, monkeypatch):
+    limits = []
+
+    def run_tests(*arguments, time_limit, log, **options):
+        limits.append(time_limit)
+        return launcher.Result(0, run=5, skipped=1, log=log)
+
+    monkeypatch.setattr(launcher, "run_tests", run_tests)
+    monkeypatch.setattr(suite, "_TIME_LIMIT", 100)
+    status, lines = run_steps(a=suite._debug, b=suite._neighbours)
+    assert lines[-1] == "8 passed, 0 failed, 2 skipped"
+    assert status == 0
+    assert limits[1] < limits[0] <= 100 - suite._MARGIN
+
+
+def test_the_comparison_gets_what_is_left_of_the_time(
+        run_steps, pytest_step, monkeypatch):
+    limits = []
+
+    def compare_asyncio(*, stock, ours, time_limit):
+        limits.append(time_limit)
+        return suite.compare.Comparison({}, {"a": "passed"}, ["b"], [], [])
+
+    monkeypatch.setattr(suite.compare, "compare_asyncio", compare_asyncio)
+    monkeypatch.setattr(suite, "_TIME_LIMIT", 100)
+    status, lines = run_steps(a=suite._same_as_stock)
+    assert lines[-1] == "1 passed, 1 failed, 0 skipped"
+    assert status == 1
+    assert 1 <= limits[0] <= 100 - suite._MARGIN
