@@ -5,6 +5,7 @@ what is tested is everything around it: searching, verifying, patching,
 building what changed, and keeping the last good build.
 """
 
+import errno
 import hashlib
 import io
 import os
@@ -579,3 +580,138 @@ def test_failed_copy_leaves_the_published_build_and_nothing_else(checkout):
     assert "pipe" in line and len(line) < 300
     assert checkout.ran() == "patched\n"
     assert not (checkout.root / "build" / "release.new").exists()
+
+
+def test_jobs_are_passed_to_make(checkout):
+    checkout.build("--jobs", "3")
+    log = (checkout.root / "build" / "release" / "build.log").read_text()
+    assert log.startswith("$ make -j3 ")
+
+
+def test_pythons_variables_reach_neither_configure_nor_make(checkout):
+    """They would lead the interpreter astray that is being built."""
+    told = "echo told; env | grep ^PYTHON"
+    checkout.change_base(configure=CONFIGURE.replace(
+        "\tcp ", f"\t{told} || :\n\tcp ").replace(
+        "cat >", f"{told}\ncat >"))
+    checkout.env |= {"PYTHONHASHSEED": "1", "PYTHONSTARTUP": "/nowhere"}
+    checkout.build()
+    for name in ("configure", "build"):
+        log = checkout.root / "build" / "release" / f"{name}.log"
+        assert "told\n" in log.read_text()
+        assert "PYTHONHASHSEED=" not in log.read_text()
+        assert "PYTHONSTARTUP=" not in log.read_text()
+
+
+def tools_of_the_session(session):
+    """The processes of Python, not of make and the compiler, in a session."""
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (place / "stat").read_text().rpartition(")")[2].split()
+            command = (place / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(fields[3]) == session and b"Tools/overlay" in command:
+            if b"make" not in command.split(b"\0")[0]:
+                yield int(place.name)
+
+
+def test_compilation_that_outlives_its_killed_run_keeps_the_lock(checkout):
+    go = checkout.root / "build" / "go"
+    checkout.change_base(configure=CONFIGURE.replace(
+        "\tcp ", "\twhile ! [ -e ../go ]; do sleep 0.1; done\n\tcp "))
+    first = checkout.start("--base", str(checkout.tarball), "all",
+                           start_new_session=True)
+    log = checkout.root / "build" / "release" / "build.log"
+    try:
+        wait_for(lambda: log.exists() and "cc -c" in log.read_text())
+        killed = list(tools_of_the_session(first.pid))
+        assert killed
+        for number in killed:
+            os.kill(number, signal.SIGKILL)
+        second = checkout.start("--base", str(checkout.tarball))
+        assert "waiting" in second.stdout.readline()
+        assert not (checkout.root / "build/release.work/made.txt").exists()
+    finally:
+        go.touch()
+    output, _ = second.communicate(timeout=LIMIT)
+    assert second.returncode == 0, output
+    first.communicate(timeout=LIMIT)
+
+
+@pytest.mark.parametrize("error", [None, errno.ENOSYS, errno.EINVAL])
+def test_folders_change_names_whatever_the_file_system_can(
+        tmp_path, monkeypatch, error):
+    import build
+    if error:
+        class Without:
+            renameat2 = staticmethod(lambda *arguments: -1)
+        monkeypatch.setattr(build.ctypes, "CDLL", lambda *a, **k: Without)
+        monkeypatch.setattr(build.ctypes, "get_errno", lambda: error)
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "was").write_text(name)
+    build._exchange(tmp_path / "one", tmp_path / "other")
+    assert (tmp_path / "one" / "was").read_text() == "other"
+    assert (tmp_path / "other" / "was").read_text() == "one"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_folders_change_names_in_one_step(tmp_path, monkeypatch):
+    """Where the file system can, no name is free at any moment."""
+    import build
+    renamed = []
+    monkeypatch.setattr(build.Path, "rename",
+                        lambda *arguments: renamed.append(arguments))
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    build._exchange(tmp_path / "one", tmp_path / "other")
+    assert not renamed
+
+
+def test_folder_that_is_not_there_is_not_exchanged(tmp_path):
+    import build
+    (tmp_path / "one").mkdir()
+    with pytest.raises(FileNotFoundError):
+        build._exchange(tmp_path / "one", tmp_path / "other")
+    assert (tmp_path / "one").exists()
+
+
+def offer_by_apt(checkout, tmp_path, tarball):
+    """An apt whose source package promises the base and has *tarball*."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, text in {
+        "apt-get": f"""
+            case "$*" in
+            *indextargets*) echo "file:///mirror Debian";;
+            *source*) cp '{tarball}' python_1.orig.tar.xz;;
+            esac""",
+        "apt-cache": f"""
+            echo "Package: python3.99"
+            echo "Version: 3.99.0-1"
+            echo "Checksums-Sha256:"
+            echo " {checkout.digest} 1000 python_1.orig.tar.xz" """}.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    checkout.env["PATH"] = f"{tools}:{checkout.env['PATH']}"
+
+
+def test_tarball_of_debians_source_package_is_taken(checkout, tmp_path):
+    offer_by_apt(checkout, tmp_path, checkout.tarball)
+    checkout.run("all")
+    assert checkout.ran() == "patched\n"
+    [path] = (checkout.cache / "asyncio-overlay" / "bases").iterdir()
+    assert path.name == f"Python-{VERSION}.tar.xz"
+    assert path.read_bytes() == checkout.tarball.read_bytes()
+
+
+def test_wrong_tarball_of_debians_source_package_is_refused(
+        checkout, tmp_path):
+    wrong = tmp_path / "wrong.tar.xz"
+    wrong.write_bytes(checkout.tarball.read_bytes()[:-1])
+    offer_by_apt(checkout, tmp_path, wrong)
+    line = checkout.fail().partition("Debian's source package")[2]
+    assert checkout.digest in line
+    assert hashlib.sha256(wrong.read_bytes()).hexdigest() in line
+    assert not list((checkout.cache / "asyncio-overlay" / "bases").iterdir())

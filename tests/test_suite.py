@@ -10,10 +10,11 @@ import pytest
 import build
 import launcher
 import suite
+from base import Base
 from ui import OverlayError
 
 # What a step sleeps that has to be ended.
-LONG = 600
+LONG = 60
 
 
 @pytest.fixture
@@ -98,8 +99,8 @@ def test_signals_are_as_before_after_a_step(run_steps):
 def pytest_step(monkeypatch, tmp_path):
     """A step that runs pytest on a file with this text."""
     monkeypatch.setenv("OVERLAY_BUILD", str(tmp_path / "build"))
-    monkeypatch.setattr(build, "current_tree", lambda: build.Tree(
-        build.fetch_base.__globals__["Base"]("3.99.0", "", None)))
+    monkeypatch.setattr(build, "current_tree",
+                        lambda: build.Tree(Base("3.99.0", "", None)))
     monkeypatch.setattr(suite, "ensure_venv",
                         lambda *arguments: Path(sys.executable))
     monkeypatch.setattr(suite.layout, "default_base", lambda: "3.99.0")

@@ -39,6 +39,6 @@ def lock_descriptors():
         number = int(os.environ[_DESCRIPTOR])
         if os.path.samestat(os.fstat(number), os.stat(os.environ[_PATH])):
             return (number,)
-    except (KeyError, OSError):
+    except (KeyError, OSError, ValueError):
         pass
     return ()
