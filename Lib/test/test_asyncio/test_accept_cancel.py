@@ -4,7 +4,14 @@ import asyncio
 import os
 import socket
 import unittest
-from test.support import socket_helper
+from test import support
+from test.support import socket_helper, warnings_helper
+from test.test_asyncio import utils as test_utils
+
+try:
+    import ssl
+except ImportError:
+    ssl = None
 
 
 def tearDownModule():
@@ -56,6 +63,71 @@ class AcceptCancelTests(unittest.IsolatedAsyncioTestCase):
     async def test_connection_is_closed(self):
         await self.protocol.lost
         self.assertEqual(self.client.recv(1), b'')
+
+
+@unittest.skipIf(os.name == 'nt', 'the proactor accepts without a task')
+class AcceptCancelUnstartedTests(unittest.TestCase):
+    """The task is cancelled before its first step."""
+
+    def check_connection_is_closed(self, sslcontext=None):
+        async def main():
+            server = await asyncio.get_running_loop().create_server(
+                asyncio.Protocol, socket_helper.HOST, 0, ssl=sslcontext)
+            self.addCleanup(server.close)
+            client = socket.create_connection(
+                server.sockets[0].getsockname())
+            self.addCleanup(client.close)
+            client.settimeout(support.LOOPBACK_TIMEOUT)
+            # asyncio.run() cancels what is left.
+            return client
+
+        with warnings_helper.check_no_resource_warning(self):
+            client = asyncio.run(main())
+            support.gc_collect()
+        try:
+            self.assertEqual(client.recv(1), b'')
+        except ConnectionResetError:
+            pass  # Never accepted.
+
+    def test_connection_is_closed(self):
+        self.check_connection_is_closed()
+
+    @unittest.skipIf(ssl is None, 'no ssl module')
+    def test_connection_for_tls_is_closed(self):
+        self.check_connection_is_closed(
+            test_utils.simple_server_sslcontext())
+
+    @unittest.skipIf(ssl is None, 'no ssl module')
+    def test_handshake_is_aborted(self):
+        async def main():
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(
+                lambda loop, context: errors.append(context))
+            server = await loop.create_server(
+                asyncio.Protocol, socket_helper.HOST, 0,
+                ssl=test_utils.simple_server_sslcontext())
+            self.addCleanup(server.close)
+            client = socket.create_connection(
+                server.sockets[0].getsockname())
+            self.addCleanup(client.close)
+            while not (accepting := asyncio.all_tasks()
+                       - {asyncio.current_task()}):
+                await asyncio.sleep(0)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            for task in accepting:
+                task.cancel()
+            await asyncio.wait(accepting)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            client.settimeout(support.LOOPBACK_TIMEOUT)
+            self.assertEqual(client.recv(1), b'')
+
+        errors = []
+        with warnings_helper.check_no_resource_warning(self):
+            asyncio.run(main())
+            support.gc_collect()
+        self.assertEqual(errors, [])
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ import os
 import unittest
 from asyncio.subprocess import PIPE
 from test import support
+from unittest import mock
 
 
 def tearDownModule():
@@ -66,6 +67,44 @@ class ProcessWaitTests(unittest.IsolatedAsyncioTestCase):
         async with asyncio.timeout(support.SHORT_TIMEOUT):
             self.assertEqual(await waiting[1], 0)
         self.assertTrue(waiting[0].cancelled())
+
+    async def cancel_after_the_exit(self, passes):
+        """Cancel one of two waits so many passes of the loop after the exit.
+
+        Return what was logged until the other one returned.
+        """
+        loop = asyncio.get_running_loop()
+        errors = []
+        loop.set_exception_handler(
+            lambda loop, context: errors.append(context))
+        proc = await self.start_leaving_a_grandchild()
+        waiting = [asyncio.create_task(proc.wait()) for _ in range(2)]
+        await asyncio.sleep(0)
+        exited = proc._transport._process_exited
+
+        def cancel(passes):
+            if passes:
+                loop.call_soon(cancel, passes - 1)
+            else:
+                waiting[0].cancel()
+
+        def cancel_and_exit(returncode):
+            cancel(passes)
+            exited(returncode)
+
+        with mock.patch.object(
+                proc._transport, '_process_exited', cancel_and_exit):
+            proc.stdin.close()
+            async with asyncio.timeout(support.SHORT_TIMEOUT):
+                self.assertEqual(await waiting[1], 0)
+        proc._transport.close()
+        return errors
+
+    async def test_wait_cancelled_as_the_process_exits(self):
+        for passes in range(12):
+            with self.subTest(passes=passes):
+                self.assertEqual(
+                    await self.cancel_after_the_exit(passes), [])
 
 
 if __name__ == '__main__':

@@ -26,6 +26,9 @@ class _Recorder(asyncio.Protocol):
     def resume_writing(self):
         self.calls.append('resume')
 
+    def connection_lost(self, exc):
+        self.calls.append('lost')
+
 
 class SendfileFlowControlTests(unittest.IsolatedAsyncioTestCase):
 
@@ -87,6 +90,25 @@ class SendfileFlowControlTests(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(await sending, 4)
         await self.drain_the_transport()
         self.assertEqual(self.protocol.calls, ['pause', 'resume'])
+
+    async def check_nothing_follows_the_loss(self, calls):
+        sending = asyncio.create_task(asyncio.get_running_loop().sendfile(
+            self.transport, io.BytesIO(LARGE)))
+        while not self.waits_for_the_peer():
+            await asyncio.sleep(0)
+        self.peer.close()
+        with self.assertRaises(OSError):
+            await sending
+        self.assertEqual(self.protocol.calls, calls)
+
+    async def test_lost_connection_is_not_paused(self):
+        await self.connect(_Recorder)
+        await self.check_nothing_follows_the_loss(['lost'])
+
+    async def test_lost_connection_is_not_resumed(self):
+        await self.connect(_Recorder)
+        self.transport.write(LARGE)
+        await self.check_nothing_follows_the_loss(['pause', 'lost'])
 
     async def test_drain_waits_after_a_transfer_cut_short(self):
         loop = asyncio.get_running_loop()

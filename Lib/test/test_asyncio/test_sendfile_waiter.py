@@ -39,11 +39,23 @@ class SendfileWaiterTests(unittest.IsolatedAsyncioTestCase):
         except BlockingIOError:
             pass
 
-    async def cancel_when_the_buffer_is_sent(self, meanwhile=lambda: None):
+    def start_behind_a_full_buffer(self):
         while not self.transport.get_write_buffer_size():
             self.transport.write(bytes(4096))
-        sending = asyncio.create_task(
+        return asyncio.create_task(
             self.loop.sendfile(self.transport, self.file))
+
+    async def cancel_behind_a_full_buffer(self, meanwhile):
+        sending = self.start_behind_a_full_buffer()
+        await asyncio.sleep(0)
+        meanwhile()
+        sending.cancel()
+        await asyncio.wait([sending])
+        self.assertTrue(sending.cancelled())
+        await asyncio.sleep(0)
+
+    async def cancel_when_the_buffer_is_sent(self, meanwhile=lambda: None):
+        sending = self.start_behind_a_full_buffer()
         await asyncio.sleep(0)
         self.make_writable()
         meanwhile()
@@ -63,6 +75,59 @@ class SendfileWaiterTests(unittest.IsolatedAsyncioTestCase):
         await self.cancel_when_the_buffer_is_sent(self.transport.close)
         self.protocol.connection_lost.assert_called_once_with(None)
         self.assertEqual(self.errors, [])
+
+    async def test_transport_that_is_aborted_ends(self):
+        await self.cancel_behind_a_full_buffer(self.transport.abort)
+        self.protocol.connection_lost.assert_called_once_with(None)
+        self.assertEqual(self.errors, [])
+
+    async def test_transport_that_cannot_write_ends(self):
+        sending = self.start_behind_a_full_buffer()
+        await asyncio.sleep(0)
+        self.peer.close()
+        # Runs in the pass of the loop that fails to write, just before.
+        self.loop.call_soon(sending.cancel)
+        await asyncio.wait([sending])
+        self.assertTrue(sending.cancelled())
+        await asyncio.sleep(0)
+        error, = self.protocol.connection_lost.call_args.args
+        self.assertIsInstance(error, OSError)
+        self.assertEqual(self.errors, [])
+
+    async def start_fallback(self):
+        """Start a transfer without the system call, up to its first wait."""
+        self.file.truncate(4 * 1024 * 1024)
+        sending = asyncio.create_task(self.loop._sendfile_fallback(
+            self.transport, self.file, 0, None))
+        while not self.transport._protocol_paused:
+            await asyncio.sleep(0.001)
+        fallback = self.transport.get_protocol()
+        while not fallback._write_ready_fut._callbacks:
+            await asyncio.sleep(0)
+        return sending, fallback
+
+    async def test_fallback_of_an_aborted_transport(self):
+        sending, _ = await self.start_fallback()
+        self.transport.abort()
+        sending.cancel()
+        await asyncio.wait([sending])
+        self.assertTrue(sending.cancelled())
+        await asyncio.sleep(0)
+        self.protocol.connection_lost.assert_called_once_with(None)
+        self.assertEqual(self.errors, [])
+
+    async def test_fallback_cancelled_as_the_transport_resumes(self):
+        sending, fallback = await self.start_fallback()
+        while self.transport.get_write_buffer_size():
+            self.make_writable()
+            # What a task does in the pass of the loop that sends.
+            sending.cancel()
+            self.transport._write_ready()
+        self.assertIsNone(fallback._write_ready_fut)
+        await asyncio.wait([sending])
+        self.assertTrue(sending.cancelled())
+        self.assertEqual(self.errors, [])
+        self.transport.abort()
 
 
 if __name__ == '__main__':

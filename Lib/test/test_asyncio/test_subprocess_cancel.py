@@ -165,6 +165,49 @@ class SubprocessCancelTests(unittest.TestCase):
 
         asyncio.run(main())
 
+    def test_message_reaches_the_caller(self):
+        async def main():
+            starting = asyncio.create_task(
+                asyncio.get_running_loop().subprocess_shell(_Protocol, 'cat'))
+            await asyncio.sleep(0)
+            connecting, = (asyncio.all_tasks()
+                           - {starting, asyncio.current_task()})
+            connecting.cancel('why')
+            self.assertTrue(await ends(starting))
+            with self.assertRaisesRegex(asyncio.CancelledError, 'why'):
+                await starting
+
+        asyncio.run(main())
+
+    def test_exit_while_connecting_closes_all(self):
+        async def main():
+            loop = asyncio.get_running_loop()
+            with unittest.mock.patch.object(
+                    loop, 'connect_read_pipe', side_effect=SystemExit):
+                await loop.subprocess_shell(_Protocol, 'cat')
+
+        with warnings_helper.check_no_resource_warning(self):
+            with self.assertRaises(SystemExit):
+                asyncio.run(main())
+            support.gc_collect()
+
+    def test_caller_is_told_although_closing_fails(self):
+        async def main():
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda loop, context: None)
+            with (unittest.mock.patch.object(
+                      loop, 'connect_read_pipe', side_effect=OSError('no')),
+                  unittest.mock.patch(
+                      'asyncio.unix_events._UnixWritePipeTransport.close',
+                      side_effect=[OSError('closing'), None, None])):
+                starting = asyncio.create_task(
+                    loop.subprocess_shell(_Protocol, 'true'))
+                self.assertTrue(await ends(starting))
+                with self.assertRaisesRegex(OSError, 'no'):
+                    await starting
+
+        asyncio.run(main())
+
 
 if __name__ == '__main__':
     unittest.main()
