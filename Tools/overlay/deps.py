@@ -33,8 +33,10 @@ BUILD_PACKAGES = {
 # What the tests and the maintenance targets need beyond that.
 TEST_PACKAGES = {
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
+    "curl": "curl",
     "git": "git",
     "postgresql": "/usr/lib/postgresql",
+    "stunnel4": "stunnel",
 }
 # What `make bench` needs beyond BUILD_PACKAGES.
 BENCH_PACKAGES = {"valgrind": "valgrind"}

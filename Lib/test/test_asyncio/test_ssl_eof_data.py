@@ -1,0 +1,152 @@
+"""A protocol over TLS gets all that its peer sent before it closed."""
+
+import asyncio
+import unittest
+
+from test.test_asyncio.tls_support import (
+    GUARD, VERSIONS, BufferedRecorder, Recorder, TLSTestCase, client_context,
+    for_each, server_context)
+
+
+def tearDownModule():
+    asyncio.set_event_loop_policy(None)
+
+
+DATA = bytes(range(256)) * 40
+ENDS = "eof", "close_notify", "close_notify of all"
+
+
+class _PausesAtOnce(BufferedRecorder):
+    """Pauses reading whenever its buffer is filled."""
+
+    def buffer_updated(self, nbytes):
+        super().buffer_updated(nbytes)
+        self.transport.pause_reading()
+
+
+class _AbortsOnData(Recorder):
+
+    def data_received(self, data):
+        super().data_received(data)
+        self.transport.abort()
+
+
+class EOFDataTests(TLSTestCase):
+
+    def setUp(self):
+        super().setUp()
+        # Nothing of this is worth a line in the log.
+        self.enterContext(self.assertNoLogs("asyncio", "WARNING"))
+
+    async def begin(self, factory, version, layers, end="eof"):
+        """Connect; return DATA and the end, sealed by the peer."""
+        await self.upgraded(factory, version, layers)
+        data = self.peer.seal(DATA)
+        depths = {"eof": [], "close_notify": [layers],
+                  "close_notify of all": range(layers, 0, -1)}[end]
+        for depth in depths:
+            data += self.peer.close_notify(depth=depth)
+        return data
+
+    async def upgraded(self, factory, version, layers):
+        self.transport, self.peer = await self.connect_tls(
+            factory, version=version)
+        self.protocol = self.transport.get_protocol()
+        loop = asyncio.get_running_loop()
+        for _ in range(layers - 1):
+            async with self.doing(loop.start_tls(
+                    self.transport, self.protocol,
+                    client_context(version))) as upgrade:
+                self.peer.add_layer(server_context(), server_side=True)
+                await self.peer.handshake()
+                self.transport = await upgrade
+        self.protocol.transport = self.transport
+
+    async def check_all_arrives(self):
+        async with asyncio.timeout(GUARD):
+            self.assertIsNone(await self.protocol.lost)
+        self.assertEqual(self.protocol.data, DATA)
+        self.assertEqual(self.protocol.calls, ["made", "eof", "lost"])
+
+    async def send(self, data, passes=20):
+        await self.peer.send(data)
+        self.peer.shutdown()
+        for _ in range(passes):
+            await asyncio.sleep(0)
+
+    @for_each(layers=(1, 2), version=VERSIONS, end=ENDS)
+    async def test_small_buffer(
+            self, layers, version, end):
+        data = await self.begin(BufferedRecorder, version, layers, end)
+        await self.send(data)
+        await self.check_all_arrives()
+
+    @for_each(factory=(Recorder, BufferedRecorder), layers=(1, 2, 3), version=VERSIONS, end=ENDS)
+    async def test_paused_reading(
+            self, factory, layers, version, end):
+        data = await self.begin(factory, version, layers, end)
+        self.transport.pause_reading()
+        await self.send(data)
+        self.assertEqual(self.protocol.calls, ["made"])
+        self.assertEqual(self.protocol.data, b"")
+        self.transport.resume_reading()
+        await self.check_all_arrives()
+
+    @for_each(layers=(1, 2), version=VERSIONS, end=ENDS)
+    async def test_reading_paused_again_and_again(
+            self, layers, version, end):
+        data = await self.begin(_PausesAtOnce, version, layers, end)
+        await self.send(data)
+        while not self.protocol.lost.done():
+            self.transport.resume_reading()
+            await asyncio.sleep(0)
+        await self.check_all_arrives()
+
+    @for_each(layers=(1, 2), version=VERSIONS)
+    async def test_paused_protocol_can_write_until_it_has_read(
+            self, layers, version):
+        data = await self.begin(Recorder, version, layers)
+        self.transport.pause_reading()
+        await self.send(data)
+        self.transport.write(b"written after the peer's EOF")
+        self.assertEqual(await self.peer.read(),
+                         b"written after the peer's EOF")
+        self.transport.resume_reading()
+        await self.check_all_arrives()
+
+    @for_each(layers=(1, 2), version=VERSIONS, end=ENDS)
+    async def test_paused_protocol_can_close(
+            self, layers, version, end):
+        data = await self.begin(Recorder, version, layers, end)
+        self.transport.pause_reading()
+        await self.send(data)
+        self.transport.close()
+        async with asyncio.timeout(GUARD):
+            self.assertIsNone(await self.protocol.lost)
+        self.assertEqual(self.protocol.data, b"")
+
+    @for_each(layers=(1, 2), version=VERSIONS, end=ENDS)
+    async def test_paused_protocol_can_abort(
+            self, layers, version, end):
+        data = await self.begin(Recorder, version, layers, end)
+        self.transport.pause_reading()
+        await self.send(data)
+        self.transport.abort()
+        async with asyncio.timeout(GUARD):
+            self.assertIsNone(await self.protocol.lost)
+        self.assertEqual(self.protocol.calls, ["made", "lost"])
+
+    @for_each(layers=(1, 2), version=VERSIONS, end=ENDS)
+    async def test_protocol_that_aborts_gets_nothing_more(
+            self, layers, version, end):
+        data = await self.begin(_AbortsOnData, version, layers, end)
+        self.transport.pause_reading()
+        await self.send(data)
+        self.transport.resume_reading()
+        async with asyncio.timeout(GUARD):
+            self.assertIsNone(await self.protocol.lost)
+        self.assertEqual(self.protocol.calls, ["made", "lost"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,139 @@
+"""How long a closing TLS transport waits, and for what."""
+
+import asyncio
+import unittest
+from unittest import mock
+
+from test.test_asyncio.tls_support import (
+    GUARD, VERSIONS, TLSTestCase, client_context, for_each,
+    server_context)
+
+
+def tearDownModule():
+    asyncio.set_event_loop_policy(None)
+
+
+TLS12, TLS13 = VERSIONS
+# More than the buffers of a socket pair and the layers take.
+WRITTEN = bytes(range(256)) * 4 * 1024
+# Seconds that no test waits for, and few enough to be waited for.
+NEVER, SOON = 3600, 0.01
+
+
+class ShutdownTests(TLSTestCase):
+
+    async def begin(self, version, layers=1, *, timeout=NEVER, silence=NEVER):
+        self.enterContext(mock.patch(
+            "asyncio.constants.SSL_SILENCE_TIMEOUT", silence, create=True))
+        loop = asyncio.get_running_loop()
+        self.transport, self.peer = await self.connect_tls(
+            version=version, ssl_shutdown_timeout=timeout)
+        self.protocol = self.transport.get_protocol()
+        for _ in range(layers - 1):
+            async with self.doing(loop.start_tls(
+                    self.transport, self.protocol, client_context(version),
+                    ssl_shutdown_timeout=timeout)) as upgrade:
+                self.peer.add_layer(server_context(), server_side=True)
+                await self.peer.handshake()
+                self.transport = await upgrade
+
+    async def check_lost(self, expected=type(None)):
+        async with asyncio.timeout(GUARD):
+            self.assertIs(type(await self.protocol.lost), expected)
+
+    def answer(self):
+        return b"".join(self.peer.close_notify(depth=depth)
+                        for depth in range(len(self.peer.layers), 0, -1))
+
+    @for_each(layers=(1, 2, 3))
+    async def test_silent_peer_need_not_answer_in_tls_1_3(self, layers):
+        await self.begin(TLS13, layers, silence=SOON)
+        self.transport.write(b"last words")
+        self.transport.close()
+        await self.check_lost()
+        self.assertEqual(await self.peer.read_all(), b"last words")
+
+    @for_each(layers=(1, 2))
+    async def test_silent_peer_has_its_time_to_answer(self, layers):
+        await self.begin(TLS13, layers)
+        self.transport.close()
+        self.assertEqual(await self.peer.read(), b"")
+        self.assertFalse(self.protocol.lost.done())
+        await self.peer.send(self.answer())
+        await self.check_lost()
+
+    async def test_peer_that_sends_is_listened_to(self):
+        await self.begin(TLS13)
+        self.transport.close()
+        layer = self.transport._ssl_protocol
+        for _ in range(3):
+            timer = layer._silence_handle
+            self.assertFalse(timer.cancelled())
+            await self.peer.write(b"still sending")
+            while layer._silence_handle is timer:
+                await asyncio.sleep(0)
+            self.assertTrue(timer.cancelled())
+        await self.peer.send(self.answer())
+        await self.check_lost()
+        self.assertEqual(self.protocol.data, b"")
+
+    async def test_peer_that_sends_for_ever_is_left_in_time(self):
+        await self.begin(TLS13, timeout=SOON)
+        self.transport.close()
+        await self.check_lost()
+
+    async def test_silent_peer_must_answer_in_tls_1_2(self):
+        await self.begin(TLS12, timeout=SOON, silence=0)
+        self.transport.close()
+        await self.check_lost(TimeoutError)
+
+    @for_each(version=VERSIONS, layers=(1, 2))
+    async def test_peer_that_reads_nothing_is_given_up(self, version, layers):
+        await self.begin(version, layers, timeout=SOON, silence=SOON)
+        self.transport.write(WRITTEN)
+        self.transport.close()
+        await self.check_lost(TimeoutError)
+
+    @for_each(version=VERSIONS, layers=(1, 2))
+    async def test_peer_that_answers_and_reads_nothing_is_given_up(
+            self, version, layers):
+        await self.begin(version, layers, timeout=SOON, silence=SOON)
+        self.transport.write(WRITTEN)
+        self.transport.close()
+        await self.peer.send(self.answer())
+        await self.check_lost(TimeoutError)
+
+    @for_each(version=VERSIONS, layers=(1, 2, 3),
+              answer=("first", "with EOF", "last"))
+    async def test_all_is_sent_whenever_the_peer_answers(
+            self, version, layers, answer):
+        await self.begin(version, layers)
+        while "pause" not in self.protocol.calls:
+            self.transport.write(WRITTEN)
+        self.transport.write(b"the end")
+        self.transport.close()
+        if answer != "last":
+            await self.peer.send(self.answer())
+        if answer == "with EOF":
+            self.peer.shutdown()
+        async with asyncio.timeout(GUARD):
+            data = await self.peer.read_all()
+        self.assertEqual(data[-len(WRITTEN):], (WRITTEN + b"the end")[7:])
+        if answer == "last":
+            await self.peer.send(self.answer())
+        await self.check_lost()
+
+    async def test_lost_connection_leaves_no_timer(self):
+        await self.begin(TLS13)
+        layer = self.transport._ssl_protocol
+        self.transport.close()
+        self.assertIsNotNone(layer._silence_handle)
+        self.assertIsNotNone(layer._shutdown_timeout_handle)
+        self.transport.abort()
+        await self.check_lost()
+        self.assertIsNone(layer._silence_handle)
+        self.assertIsNone(layer._shutdown_timeout_handle)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,114 @@
+"""Nothing that came in clear is taken for what comes over TLS."""
+
+import asyncio
+import ssl
+import unittest
+
+from test.test_asyncio.tls_support import (
+    GUARD, TLSTestCase, client_context, server_context)
+
+
+def tearDownModule():
+    asyncio.set_event_loop_policy(None)
+
+
+GO_AHEAD = b"220 ready\r\n"
+INJECTED = b"250 injected\r\n"
+
+
+class StreamTests(TLSTestCase):
+
+    async def test_client_does_not_read_what_was_injected(self):
+        reader, writer, peer = await self.connect_streams()
+        await peer.send(GO_AHEAD + INJECTED)
+        self.assertEqual(await reader.readline(), GO_AHEAD)
+        with self.assertRaises(ssl.SSLError):
+            await writer.start_tls(client_context())
+        with self.assertRaises(ssl.SSLError):
+            await reader.readline()
+
+    async def test_client_of_two_layers_does_not_read_what_was_injected(self):
+        reader, writer, peer = await self.connect_streams()
+        async with self.doing(writer.start_tls(client_context())) as upgrade:
+            peer.add_layer(server_context(), server_side=True)
+            await peer.handshake()
+            await upgrade
+        await peer.write(GO_AHEAD + INJECTED)
+        self.assertEqual(await reader.readline(), GO_AHEAD)
+        with self.assertRaises(ssl.SSLError):
+            await writer.start_tls(client_context())
+        with self.assertRaises(ssl.SSLError):
+            await reader.readline()
+
+    async def test_read_that_waits_gets_the_first_bytes_over_tls(self):
+        reader, writer, peer = await self.connect_streams(server_side=True)
+        reading = asyncio.create_task(reader.read(100))
+        await asyncio.sleep(0)
+        async with self.doing(writer.start_tls(server_context())) as upgrade:
+            # Wakes the reading task, which runs after that of the upgrade.
+            reader.feed_data(peer.add_layer(client_context()))
+            await peer.handshake()
+            await upgrade
+        await peer.write(b"over TLS")
+        async with asyncio.timeout(GUARD):
+            self.assertEqual(await reading, b"over TLS")
+
+
+class ProtocolTests(TLSTestCase):
+
+    async def start_tls(self, transport, context, **options):
+        self.upgraded = await asyncio.get_running_loop().start_tls(
+            transport, transport.get_protocol(), context, **options)
+
+    async def check_upgrade(self, transport, peer, buffered_data):
+        async with self.doing(self.start_tls(
+                transport, server_context(), server_side=True,
+                buffered_data=buffered_data)) as upgrade:
+            await peer.handshake()
+            await upgrade
+
+    async def test_buffered_data_goes_into_the_handshake(self):
+        for kind in bytes, bytearray, memoryview:
+            with self.subTest(kind.__name__):
+                transport, peer = await self.connect()
+                hello = peer.add_layer(client_context())
+                await self.check_upgrade(transport, peer, kind(hello))
+
+    async def test_buffered_data_comes_before_what_is_received(self):
+        transport, peer = await self.connect()
+        hello = peer.add_layer(client_context())
+        await peer.send(hello[100:])
+        await self.check_upgrade(transport, peer, hello[:100])
+
+    async def test_buffered_data_comes_before_what_a_reader_has(self):
+        _, writer, peer = await self.connect_streams(server_side=True)
+        hello = peer.add_layer(client_context())
+        writer.transport.get_protocol().data_received(hello[100:])
+        await self.check_upgrade(writer.transport, peer, hello[:100])
+
+    async def test_buffered_data_that_is_no_tls_fails_the_handshake(self):
+        for side, context in ("client", client_context()), (
+                "server", server_context()):
+            with self.subTest(side):
+                transport, peer = await self.connect()
+                protocol = transport.get_protocol()
+                with self.assertRaises(ssl.SSLError) as caught:
+                    await self.start_tls(
+                        transport, context, server_side=side == "server",
+                        buffered_data=INJECTED)
+                self.assertIs(await protocol.lost, caught.exception)
+                self.assertEqual(protocol.data, b"")
+
+    async def test_buffered_data_of_a_wrong_type_changes_nothing(self):
+        transport, peer = await self.connect()
+        with self.assertRaises(TypeError):
+            await self.start_tls(transport, client_context(),
+                                 buffered_data="220 ready")
+        await peer.send(b"in clear")
+        while not transport.get_protocol().data:
+            await asyncio.sleep(0)
+        self.assertEqual(transport.get_protocol().data, b"in clear")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,68 @@
+"""The reader of a stream follows start_tls() to the new transport."""
+
+import asyncio
+import unittest
+
+from test.test_asyncio.tls_support import (
+    GUARD, TLSTestCase, client_context, server_context)
+
+
+def tearDownModule():
+    asyncio.set_event_loop_policy(None)
+
+
+class StartTLSReaderTests(TLSTestCase):
+
+    limit = 1000
+
+    async def upgrade(self, layers=1):
+        self.reader, self.writer, self.peer = await self.connect_streams(
+            limit=self.limit)
+        for _ in range(layers):
+            async with self.doing(
+                    self.writer.start_tls(client_context())) as upgrade:
+                self.peer.add_layer(server_context(), server_side=True)
+                await self.peer.handshake()
+                await upgrade
+
+    async def fill_the_reader(self):
+        await self.peer.write(bytes(3 * self.limit))
+        while len(self.reader._buffer) < 3 * self.limit:
+            await asyncio.sleep(0)
+
+    async def test_full_reader_pauses_the_innermost_transport(self):
+        for layers in 1, 2:
+            with self.subTest(layers=layers):
+                await self.upgrade(layers)
+                await self.fill_the_reader()
+                self.assertFalse(self.writer.transport.is_reading())
+
+    async def test_full_reader_leaves_the_outer_transports_alone(self):
+        # It is the TLS layer that pauses them, by limits of its own.
+        await self.upgrade()
+        outer = self.writer.transport._ssl_protocol._transport
+        await self.fill_the_reader()
+        self.assertTrue(outer.is_reading())
+
+    async def test_emptied_reader_resumes_the_innermost_transport(self):
+        await self.upgrade()
+        await self.fill_the_reader()
+        await self.reader.readexactly(3 * self.limit)
+        self.assertTrue(self.writer.transport.is_reading())
+        await self.peer.write(b"more")
+        async with asyncio.timeout(GUARD):
+            self.assertEqual(await self.reader.readexactly(4), b"more")
+
+    async def test_reader_may_be_gone(self):
+        reader, writer, peer = await self.connect_streams()
+        writer._reader = reader = None
+        async with self.doing(writer.start_tls(client_context())) as upgrade:
+            peer.add_layer(server_context(), server_side=True)
+            await peer.handshake()
+            await upgrade
+        writer.write(b"goes on")
+        self.assertEqual(await peer.read(), b"goes on")
+
+
+if __name__ == "__main__":
+    unittest.main()
