@@ -12,7 +12,7 @@ from math import comb
 from pathlib import Path
 from statistics import median
 
-from rows import BYTE, ROWS
+from rows import BYTE, ROWS, serves
 
 __all__ = ("compare", "median_interval", "slower_rows", "markdown", "text")
 
@@ -26,7 +26,7 @@ __all__ = ("compare", "median_interval", "slower_rows", "markdown", "text")
 CONFIDENCE = 0.95
 THRESHOLD = 1.02
 LEAST_PAIRS = 15
-PEERS = ("uvloop", "rloop", "trio")
+PEERS = ("uvloop", "rloop", "aiofastnet", "trio")
 
 # low, high: the interval of the median, or None with fewer than 6 pairs.
 Comparison = namedtuple("Comparison", "pairs ratio low high")
@@ -177,8 +177,8 @@ def _error_kind(results, key, implementation):
     """What stands where a number would: why there is none."""
     if implementation not in results["implementations"]:
         return "not run"
-    if implementation == "trio" and ROWS[key].trio is None:
-        return "no such thing"
+    if not serves(implementation, key):
+        return "not measured"
     result = results["rows"][key]["results"].get(implementation)
     if not result or not result["errors"]:
         return "not run"
@@ -248,7 +248,7 @@ def _runs(pyperf, results, key, implementation):
 # others are marks on the same line.
 
 _MARKS = {"uvloop": ("o", "tab:green"), "rloop": ("D", "tab:purple"),
-          "trio": ("s", "tab:brown")}
+          "aiofastnet": ("^", "tab:orange"), "trio": ("s", "tab:brown")}
 
 
 def write_plot(results, folder):

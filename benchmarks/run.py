@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "Tools" / "overlay")]
 
 import report
 from layout import build_root
-from rows import BYTE, IMPLEMENTATIONS, ROWS
+from rows import BYTE, IMPLEMENTATIONS, ROWS, serves
 from ui import OverlayError, say, step
 from venv import ensure_venv
 
@@ -244,7 +244,7 @@ def _measure_all(options, machine, results):
 
 def _measure_row(options, machine, results, key):
     names = [name for name in results["implementations"]
-             if name != "trio" or ROWS[key].trio]
+             if serves(name, key)]
     row = {"loops": 0, "results": {name: {"values": {}, "errors": []}
                                    for name in names}}
     results["rows"][key] = row
@@ -317,7 +317,7 @@ class _Instructions:
         (key,) = self._one_row(key)
         with tempfile.TemporaryDirectory() as folder:
             self._folder = Path(folder)
-            if key.startswith("echo-tls"):
+            if "tls" in key:
                 self._make_certificates()
             counts = self._count_both(key)
         for name, count in counts.items():

@@ -133,11 +133,13 @@ def test_first_rows_are_those_of_the_design():
     assert all(aim is None for _, aim in found[len(DESIGN):])
 
 
-def test_echo_and_memory_have_their_rows():
+def test_echo_tls_and_memory_have_their_rows():
     echo = {f"echo-{kind}-{count}" for count in (1, 10, 100)
             for kind in ("tcp-protocol", "tcp-streams", "tls", "tls-in-tls")}
+    tls = {f"tls-{what}-{layers}" for layers in (1, 2)
+           for what in ("handshake", "throughput")}
     memory = {f"memory-{what}" for what in ("task", "timer", "connection")}
-    assert set(list(rows.ROWS)[len(DESIGN):]) == echo | memory
+    assert set(list(rows.ROWS)[len(DESIGN):]) == echo | tls | memory
 
 
 def test_readme_lists_every_row_with_its_aim():
@@ -197,13 +199,24 @@ def short_run(tmp_path_factory, stock, python):
     return folder, done
 
 
+@pytest.fixture(scope="module")
+def short_tls_run(tmp_path_factory, stock, python):
+    """The results of the rows of TLS, but echo, on all implementations."""
+    folder = tmp_path_factory.mktemp("bench")
+    done = run("--stock", stock, "--ours", python, "--fast", "--rows",
+               "tls-*", "--output", folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "raw.json").read_text(encoding="utf-8"))
+
+
 def test_run_writes_pyperf_json_with_one_run_a_worker(short_run):
     folder, _ = short_run
     for name, expected in {
             "stock": ["sleep0-1-task", "echo-tls-1"],
             "ours": ["sleep0-1-task", "echo-tls-1"],
             "uvloop": ["sleep0-1-task", "echo-tls-1"],
-            "rloop": ["sleep0-1-task"]}.items():
+            "rloop": ["sleep0-1-task"],
+            "aiofastnet": ["echo-tls-1"]}.items():
         suite = json.loads((folder / f"{name}.json").read_text())
         common = suite["metadata"]
         assert common["unit"] == "second"
@@ -234,6 +247,25 @@ def test_what_a_peer_cannot_do_is_told_by_its_own_error(short_run):
     assert rloop["errors"][-1].endswith("NotImplementedError")
     assert "echo-tls-1 on rloop: NotImplementedError" in (
         folder / "table.md").read_text(encoding="utf-8")
+
+
+def test_what_a_peer_has_nothing_of_is_not_run(short_run):
+    folder, _ = short_run
+    results = json.loads((folder / "raw.json").read_text(encoding="utf-8"))
+    row = results["rows"]["sleep0-1-task"]["results"]
+    assert "trio" in row and "aiofastnet" not in row
+    (line,) = [line for line in report.markdown(results).splitlines()
+               if line.startswith("| sleep0-1-task |")]
+    assert "not measured" in line
+
+
+@pytest.mark.parametrize("implementation", ["stock", "uvloop", "aiofastnet"])
+@pytest.mark.parametrize("key", [
+    "tls-handshake-1", "tls-handshake-2",
+    "tls-throughput-1", "tls-throughput-2"])
+def test_tls_rows_run(short_tls_run, key, implementation):
+    result = short_tls_run["rows"][key]["results"][implementation]
+    assert result["errors"] == [] and len(result["values"]) == 2
 
 
 def test_interrupted_run_writes_what_it_has(

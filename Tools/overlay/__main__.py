@@ -25,8 +25,8 @@ TARGETS = {
     "demo": ("targets", "build it and run the main example"),
     "test": ("suite", "everything that CI checks"),
     "test-asyncio": ("suite", "CPython's test_asyncio on the variant"),
-    "bench": ("targets", "compare the speed with stock, uvloop, rloop "
-                         "(ROWS=… for a part)"),
+    "bench": ("targets", "compare the speed with stock, uvloop, rloop, "
+                         "aiofastnet (ROWS=… for a part)"),
     "docs": ("targets", "build CPython's documentation, patched"),
     "stubs": ("targets", "check the type stubs against the interpreter"),
     "install": ("targets", "install under --prefix"),
