@@ -116,7 +116,19 @@ def test_our_own_tests_are_counted_and_must_pass():
     assert result.own_failed == ["b: failed"]
     assert (result.passed, result.failed, result.skipped) == (1, 1, 1)
     assert result.summary == ("1 tests of stock's: 1 as there, 0 broken; "
-                              "2 tests more, 1 failed")
+                              "2 tests more, 1 failed; "
+                              "0 fail on stock, too")
+
+
+def test_what_fails_on_both_is_named_and_is_no_failure(capsys):
+    result = compared(Suite({"a": "failed", "b": "passed"}),
+                      Suite({"a": "failed", "b": "passed"}))
+    result.report()
+    assert result.both_failed == ["a"]
+    assert result.failed == 0
+    output = capsys.readouterr().out
+    assert "1 fail on stock, too" in output
+    assert "    fails on stock, too: a\n" in output
 
 
 def test_differences_are_said_one_a_line(capsys):
@@ -271,6 +283,91 @@ def test_a_real_run_gives_outcomes_by_id_and_runs_by_id(stock, tmp_path):
         "test_sample.Tests.test_surprise": "failed"}
     chosen = ["test_sample.Tests.test_good", "test_sample.Tests.test_left_out"]
     assert run(chosen) == {chosen[0]: "passed", chosen[1]: "skipped"}
+
+
+SPLIT = """
+    import sys, unittest
+
+    class Tests(unittest.TestCase):
+        def test_everywhere(self):
+            self.fail("on purpose")
+
+        def test_subtest_everywhere(self):
+            with self.subTest(1):
+                self.fail("on purpose")
+
+        def test_here(self):
+            self.assertIn("stock", sys.executable)
+"""
+CRASH = SPLIT + """
+        def test_zz_crash(self):
+            if "stock" not in sys.executable:
+                import os
+                os.abort()
+"""
+
+
+def judged(python, stock, tmp_path, text):
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    (folder / "test_sample.py").write_text(textwrap.dedent(text))
+    return compare.run_judged(
+        python, ["--testdir", folder, "test_sample"], lambda: stock,
+        log=tmp_path / "log", jobs=1, what="the sample")
+
+
+def test_only_what_stock_passes_is_broken(python, stock, tmp_path, capsys):
+    judgement = judged(python, stock, tmp_path, SPLIT)
+    assert judgement.broken == ("test_sample.Tests.test_here",)
+    assert judgement.both_failed == (
+        "test_sample.Tests.test_everywhere",
+        "test_sample.Tests.test_subtest_everywhere")
+    output = capsys.readouterr().out
+    assert "broken: test_sample.Tests.test_here\n" in output
+    assert "stock, too: test_sample.Tests.test_everywhere\n" in output
+
+
+def test_the_log_of_a_judged_run_names_what_failed(python, stock, tmp_path):
+    judged(python, stock, tmp_path, SPLIT)
+    assert ("FAIL: test_here (test_sample.Tests.test_here)"
+            in (tmp_path / "log").read_text())
+
+
+def test_a_crash_is_broken_whatever_fails_on_stock(python, stock, tmp_path):
+    assert "test_sample" in judged(python, stock, tmp_path, CRASH).broken
+
+
+def test_stock_is_not_asked_if_nothing_fails(python, tmp_path):
+    judgement = judged(python, None, tmp_path, """
+        import unittest
+        class Tests(unittest.TestCase):
+            def test_good(self):
+                pass
+    """)
+    assert judgement.broken == judgement.both_failed == ()
+    assert judgement.result.passed == 1
+
+
+def test_a_judged_run_that_comes_to_no_end_is_an_error(python, tmp_path):
+    with pytest.raises(OverlayError, match="status"):
+        compare.run_judged(python, ["--no-such-option"], lambda: None,
+                           log=tmp_path / "log", what="the sample")
+
+
+def test_what_failed_is_found_in_the_log_of_regrtest():
+    assert compare.failed_names([
+        "0:00:01 load avg: 1.0 [ 3/31/1] test.a.test_x failed (1 error)\n",
+        "0:00:01 load avg: 1.0 [ 4/31/2] test.a.test_y process crashed\n",
+        "0:00:01 [ 5/31/3] test.a.test_z failed (uncaught exception)\n",
+        "0:00:01 [ 6/31/4] test.a.test_t timed out (1 sec)\n",
+        "0:00:01 [ 7/31/4] test.a.test_w worker non-zero exit code\n",
+        "FAIL: test_1 (test.a.test_x.C.test_1) (i=1)\n",
+        "ERROR: setUpClass (test.a.test_x.D)\n",
+        "UNEXPECTED SUCCESS: test_2 (test.a.test_x.C.test_2)\n",
+        "FAIL\n", "ERROR: something said\n"]) == {
+            "test.a.test_y", "test.a.test_z", "test.a.test_t", "test.a.test_w",
+            "test.a.test_x.C.test_1", "test.a.test_x.D.setUpClass",
+            "test.a.test_x.C.test_2"}
 
 
 def test_a_run_that_comes_to_no_end_gives_no_results(stock, tmp_path):

@@ -11,6 +11,7 @@ import build
 import launcher
 import suite
 from base import Base
+from settings import Settings
 from ui import OverlayError
 
 # What a step sleeps that has to be ended.
@@ -174,6 +175,51 @@ def test_cpythons_tests_get_what_is_left_of_the_time(
     assert lines[-1] == "8 passed, 0 failed, 2 skipped"
     assert status == 0
     assert limits[1] < limits[0] <= 100 - suite._MARGIN
+
+
+def made_up_verdict(monkeypatch, **lists):
+    result = launcher.Result(2, run=5, failures=2, skipped=1)
+    monkeypatch.setattr(
+        suite.compare, "run_judged",
+        lambda *arguments, **options: suite.compare.Judgement(result, **lists))
+
+
+@pytest.mark.parametrize("lists, failed", [
+    ({"both_failed": ("a", "b")}, 0), ({"broken": ("a", "b")}, 2)])
+def test_only_what_stock_passes_fails_a_step(
+        run_steps, pytest_step, monkeypatch, lists, failed):
+    made_up_verdict(monkeypatch, **lists)
+    status, lines = run_steps(a=suite._debug)
+    assert lines[-1] == f"2 passed, {failed} failed, 1 skipped"
+    assert status == bool(failed)
+
+
+@pytest.mark.parametrize("lists, failed", [
+    ({"both_failed": ("a", "b")}, 0), ({"broken": ("a", "b")}, 2)])
+def test_only_what_stock_passes_fails_test_asyncio(
+        pytest_step, monkeypatch, capsys, lists, failed):
+    made_up_verdict(monkeypatch, **lists)
+    monkeypatch.setattr(build, "build", lambda *arguments: Path("python"))
+    monkeypatch.setattr(suite, "load_settings", Settings)
+    assert suite.main(["test-asyncio"]) == bool(failed)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"2 passed, {failed} failed, 1 skipped")
+
+
+def test_what_fails_on_stock_too_is_said_of_third_party_suites(
+        run_steps, pytest_step, monkeypatch, tmp_path):
+    folder = tmp_path / "build" / "results" / "third_party"
+    folder.mkdir(parents=True)
+    (folder / "of-an-earlier-run.json").write_text("{}")
+
+    def run_pytest(run, name, arguments):
+        (folder / "thing.json").write_text('{"both_failed": ["t::a"]}')
+
+    monkeypatch.setattr(suite, "_pytest", run_pytest)
+    status, lines = run_steps(a=suite._third_party)
+    assert status == 0
+    assert "    thing: 1 fail on stock, too" in lines
+    assert "        t::a" in lines
 
 
 def test_the_comparison_gets_what_is_left_of_the_time(

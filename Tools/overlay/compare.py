@@ -40,6 +40,9 @@ ROUNDS = 3
 # From the best to the worst; a test that is reported twice has the worse.
 OUTCOMES = ("passed", "xfailed", "skipped", "failed")
 MISSING = "missing"
+# The lists of a Comparison, and how each is told.
+_KINDS = {"broken": "broken", "flaky": "flaky", "better": "better",
+          "both_failed": "fails on stock, too"}
 
 
 # --- Results -----------------------------------------------------------------
@@ -164,6 +167,11 @@ class Comparison:
                 if self.ours[name] == "failed"]
 
     @property
+    def both_failed(self):
+        return sorted(name for name, outcome in self.stock.items()
+                      if outcome == self.ours.get(name) == "failed")
+
+    @property
     def passed(self):
         return self._count("passed") + self._count("xfailed")
 
@@ -184,13 +192,14 @@ class Comparison:
         return (f"{len(self.stock)} tests of stock's: "
                 f"{len(self.stock) - len(self.broken)} as there, "
                 f"{len(self.broken)} broken; {len(self.extra)} tests more, "
-                f"{len(self.own_failed)} failed")
+                f"{len(self.own_failed)} failed; "
+                f"{len(self.both_failed)} fail on stock, too")
 
     def report(self):
         say(f"    {self.summary}")
-        for kind in ("broken", "flaky", "better"):
+        for kind, title in _KINDS.items():
             for line in getattr(self, kind):
-                say(f"    {kind}: {line}")
+                say(f"    {title}: {line}")
         for line in self.own_failed:
             say(f"    {line}")
 
@@ -279,6 +288,10 @@ class Regrtest:
 _REGRTEST_ENDED = (0, 2, 3, 4)
 
 
+_FAILED = re.compile(
+    r"(?:FAIL|ERROR|UNEXPECTED SUCCESS): (\w+) \(([\w.]+)\)")
+
+
 def with_subtests(xml, log):
     """read_junit() for regrtest, whose XML does not name failed subtests.
 
@@ -287,11 +300,83 @@ def with_subtests(xml, log):
     """
     results = read_junit(xml)
     for line in log:
-        if match := re.match(r"(?:FAIL|ERROR): (\w+) \(([\w.]+)\)", line):
+        if match := _FAILED.match(line):
             method, name = match.groups()
             if name.endswith("." + method):
                 results[name] = "failed"
     return results
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """A run of CPython's tests, and what of its failures is ours."""
+
+    result: launcher.Result
+    broken: tuple[str, ...] = ()
+    both_failed: tuple[str, ...] = ()
+
+
+def run_judged(python, tests, stock, *, log, what, variant="release", jobs=2,
+               time_limit=1800):
+    """Run CPython's *tests*; what fails must fail on stock, too.
+
+    *stock* gives stock's interpreter, and is called only if there are
+    failures.  Says what fails, and returns the Judgement; raises OverlayError
+    if regrtest came to no end.
+    """
+    log = Path(log)
+    begin = log.stat().st_size if log.exists() else 0
+    result = launcher.run_tests(
+        python, [f"-j{jobs}", "-W", *tests], log=log, variant=variant,
+        time_limit=time_limit, what=what, check=False)
+    if not result.status:
+        return Judgement(result)
+    with open(log, encoding="utf-8", errors="replace") as lines:
+        lines.seek(begin)
+        failed = failed_names(lines)
+    if result.status not in _REGRTEST_ENDED or not failed:
+        raise launcher.failure(result, what)
+    there = _failed_on_stock(stock(), failed, tests, log, time_limit)
+    judgement = Judgement(result, tuple(sorted(failed - there)),
+                          tuple(sorted(failed & there)))
+    for kind in ("broken", "both_failed"):
+        for name in getattr(judgement, kind):
+            say(f"    {_KINDS[kind]}: {name}")
+    return judgement
+
+
+def _failed_on_stock(stock, names, tests, log, time_limit):
+    run = Regrtest(stock, tests, log=log.with_name(f"{log.stem}-stock.log"),
+                   variant="stock", time_limit=time_limit)
+    run.log.unlink(missing_ok=True)
+    with step(f"running the {len(names)} that failed on stock"):
+        try:
+            results = run(sorted(names))
+        except OverlayError as error:
+            # Such as all of them in a file that stock does not have.
+            say(f"    {error}")
+            return set()
+    return {name for name in names if results.get(name) == "failed"}
+
+
+# How regrtest tells of a test file that did not end by its tests' outcomes.
+_ENDED_OTHERWISE = re.compile(
+    r"\d+:\d\d:\d\d .*?\[ *\d+/\d+(?:/\d+)?\] (\S+) (?:process crashed|"
+    r"worker |timed out|failed \((?:uncaught exception|reference leak))")
+
+
+def failed_names(lines):
+    """The ids of failed tests in regrtest's log, and the names of what else
+    failed: a class that could not be set up, a file that crashed."""
+    names = set()
+    for line in lines:
+        if match := _FAILED.match(line):
+            method, name = match.groups()
+            names.add(name if name.endswith("." + method)
+                      else f"{name}.{method}")
+        elif match := _ENDED_OTHERWISE.match(line):
+            names.add(match[1])
+    return names
 
 
 def compare_asyncio(stock, ours, *, variant="release", jobs=2,

@@ -28,7 +28,8 @@ def rebase_series(base, root):
     bring(base, root)
     topics = series.load_series(root)
     python = build.build(variant="release", base=base)
-    run_topics_tests(python, topics, what=f"the series on {base.version}",
+    run_topics_tests(python, topics, base=base,
+                     what=f"the series on {base.version}",
                      log=layout.build_root().absolute() / "results"
                      / f"rebase-{base.version}.log")
     left_out = [topic.name for topic in topics

@@ -1,6 +1,7 @@
 """Everything that CI checks, step by step, with a count at the end."""
 
 import contextlib
+import json
 import signal
 import time
 import traceback
@@ -32,17 +33,14 @@ def main(arguments):
 
 
 def _test_asyncio():
-    settings = load_settings()
-    python = build.build()
-    result = launcher.run_tests(
-        python, ["-j2", *_RESOURCES, "test_asyncio"],
-        log=_log("test_asyncio"), variant=settings.variant,
-        what=f"test_asyncio on {settings.variant}", check=False)
-    if result.status:
-        say(f"failed: {launcher.failure(result, 'test_asyncio')}")
-    failed = max(result.failures, bool(result.status))
-    say(f"{result.passed} passed, {failed} failed, {result.skipped} skipped")
-    return bool(failed)
+    variant = load_settings().variant
+    judged = compare.run_judged(
+        build.build(), [*_RESOURCES, "test_asyncio"],
+        lambda: build.build("stock"), log=_log("test_asyncio"),
+        variant=variant, what=f"test_asyncio on {variant}")
+    say(f"{judged.result.passed} passed, {len(judged.broken)} failed, "
+        f"{judged.result.skipped} skipped")
+    return bool(judged.broken)
 
 
 def _test():
@@ -161,15 +159,18 @@ def _debug(run):
 
 
 def _run_cpython_tests(run, variant, tests):
-    python = build.current_tree().python(variant)
+    tree = build.current_tree()
     what = f"{tests[0] if len(tests) == 1 else 'neighbours'} on {variant}"
-    result = launcher.run_tests(
-        python, ["-j2", *_RESOURCES, *tests], variant=variant, what=what,
-        log=_log(what.replace(" ", "-")), check=False,
+    log = _log(what.replace(" ", "-"))
+    judged = compare.run_judged(
+        tree.python(variant), [*_RESOURCES, *tests],
+        lambda: tree.python("stock"), variant=variant, what=what, log=log,
         time_limit=run.time_limit())
-    run.count(result.passed, result.failures, result.skipped, what)
-    if result.status:
-        raise launcher.failure(result, what)
+    run.count(judged.result.passed, len(judged.broken), judged.result.skipped,
+              what)
+    if judged.broken:
+        raise OverlayError(f"{what} failed: {len(judged.broken)} tests that do "
+                           f"not on stock; the whole output is in {log}")
 
 
 def _documentation(run):
@@ -185,7 +186,22 @@ def _tooling(run):
 
 
 def _third_party(run):
-    _pytest(run, "third-party", ["tests/third_party"])
+    folder = layout.build_root() / "results" / "third_party"
+    for path in folder.glob("*.json"):
+        path.unlink()
+    try:
+        _pytest(run, "third-party", ["tests/third_party"])
+    finally:
+        for path in sorted(folder.glob("*.json")):
+            _say_both_failed(path)
+
+
+def _say_both_failed(path):
+    """pytest keeps what its tests print to itself, if they pass."""
+    failed = json.loads(path.read_text())["both_failed"]
+    say(f"    {path.stem}: {len(failed)} fail on stock, too")
+    for name in failed:
+        say(f"        {name}")
 
 
 def _pytest(run, name, arguments):
