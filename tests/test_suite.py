@@ -1,6 +1,8 @@
 """Tests of `make test` itself, with made-up steps."""
 
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,13 +16,16 @@ from base import Base
 from settings import Settings
 from ui import OverlayError
 
+ROOT = Path(__file__).resolve().parents[1]
 # What a step sleeps that has to be ended.
 LONG = 60
 
 
 @pytest.fixture
-def run_steps(monkeypatch, capsys):
+def run_steps(monkeypatch, capsys, tmp_path):
     """Run made-up steps; return the exit status and the lines said."""
+    monkeypatch.setenv("OVERLAY_BUILD", str(tmp_path / "build"))
+
     def run(**steps):
         monkeypatch.setattr(suite, "_STEPS", steps)
         status = suite.main(["test"])
@@ -42,6 +47,37 @@ def test_the_last_line_is_the_sum_of_the_counts(run_steps):
     status, lines = run_steps(a=counting(3, 0, 1), b=counting(4, 0, 2))
     assert lines[-1] == "7 passed, 0 failed, 3 skipped"
     assert status == 0
+
+
+def test_the_count_is_written_for_ci(run_steps, tmp_path):
+    run_steps(a=counting(3, 2, 1))
+    count = tmp_path / "build" / "results" / "count"
+    assert count.read_text() == "3 passed, 2 failed, 1 skipped\n"
+
+
+@pytest.mark.parametrize("script, status, last", [
+    ("mkdir -p build/results; echo 3 passed, 1 failed, 0 skipped > "
+     "build/results/count; echo make: Error 1; exit 2", 2,
+     "3 passed, 1 failed, 0 skipped"),
+    ("mkdir -p build/results; echo 4 passed, 0 failed, 0 skipped > "
+     "build/results/count", 0, "4 passed, 0 failed, 0 skipped"),
+    ("echo error: no compiler >&2; exit 1", 1,
+     "0 passed, 1 failed, 0 skipped")])
+def test_ci_ends_with_the_count_and_the_status(tmp_path, script, status, last):
+    root = tmp_path / "check out"
+    (root / ".ci").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci" / "run", root / ".ci")
+    stub = root / "configure-overlay.sh"
+    stub.write_text(f"#!/bin/sh\n[ \"$*\" = '--install-deps test' ] || exit 9\n"
+                    f"{script}\n")
+    stub.chmod(0o755)
+    # Of an earlier run.
+    (root / "build" / "results").mkdir(parents=True)
+    (root / "build" / "results" / "count").write_text("9 passed\n")
+    done = subprocess.run([root / ".ci" / "run"], text=True,
+                          capture_output=True, timeout=LONG)
+    assert done.stdout.splitlines()[-1] == last
+    assert done.returncode == status
 
 
 def test_failed_tests_give_status_1(run_steps):
@@ -157,6 +193,38 @@ def test_missing_or_damaged_results_are_a_failure(
     assert status == 1
     assert lines[-1] == "1 passed, 1 failed, 0 skipped"
     assert any("no results in" in line for line in lines)
+
+
+def test_the_steps_of_make_test_are_these():
+    """A step that is lost would make the run shorter, and green."""
+    assert list(suite._STEPS.items()) == [
+        ("builds", suite._builds),
+        ("test_asyncio compared with stock", suite._same_as_stock),
+        ("test_asyncio on debug", suite._debug),
+        ("tests beside it", suite._neighbours),
+        ("type stubs", suite._stubs),
+        ("documentation", suite._documentation),
+        ("tooling", suite._tooling),
+        ("third-party programs", suite._third_party)]
+
+
+@pytest.mark.parametrize("step, arguments", [
+    (suite._tooling, ["tests", "--ignore=tests/third_party"]),
+    (suite._third_party, ["tests/third_party"])])
+def test_steps_of_pytest_have_these_tests(
+        run_steps, monkeypatch, step, arguments):
+    seen = []
+    monkeypatch.setattr(suite, "_pytest",
+                        lambda run, name, given: seen.append(given))
+    run_steps(a=step)
+    assert seen == [arguments]
+
+
+def test_all_that_is_tested_is_built(run_steps, monkeypatch):
+    built = []
+    monkeypatch.setattr(build, "build", built.append)
+    run_steps(builds=suite._builds)
+    assert built == ["release", "stock", "debug"]
 
 
 # --- CPython's tests ---------------------------------------------------------

@@ -121,7 +121,10 @@ class _Run:
             say(f"failed: {name}: {error}")
         # Every failure is in the count, or the last line would belie it.
         failed = max(self.failed, len(self._errors))
-        say(f"{self.passed} passed, {failed} failed, {self.skipped} skipped")
+        count = f"{self.passed} passed, {failed} failed, {self.skipped} skipped"
+        # For .ci/run, as make has the last word when something failed.
+        _results("count").write_text(count + "\n")
+        say(count)
         return bool(failed)
 
 
@@ -258,11 +261,15 @@ def _junit_counts(results):
 
 
 def _log(name):
-    folder = layout.build_root().absolute() / "results"
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"{name}.log"
+    log = _results(f"{name}.log")
     log.unlink(missing_ok=True)
     return log
+
+
+def _results(name):
+    folder = layout.build_root().absolute() / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
 
 
 _STEPS = {
