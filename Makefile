@@ -15,4 +15,5 @@ TARGETS = all demo test bench docs install clean \
 .NOTPARALLEL:
 all:
 $(TARGETS):
-	@"$(PYTHON)" $(FLAGS) Tools/overlay $@
+# exec, as a shell that is told to end would not tell what it runs.
+	@exec "$(PYTHON)" $(FLAGS) Tools/overlay $@
