@@ -321,6 +321,8 @@ def test_second_run_at_once_says_that_it_waits(checkout):
     (["--jobs", "x"], "--jobs"),
     (["--prefix", "/opt/a b"], "/opt/a b"),
     (["--prefix", "/opt/a$b"], "'$'"),
+    (["--prefix", "", "install"], "--prefix is empty"),
+    (["--base", ""], "--base is empty"),
     (["--base", "/nowhere/x.tar.xz"], "/nowhere/x.tar.xz"),
     (["--base", "3.98.0"], "--base-sha256"),
     (["--base-sha256", "12"], "'12'"),

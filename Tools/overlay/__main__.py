@@ -133,6 +133,9 @@ def _check(options):
                                    + ", ".join(known))
     if options.jobs < 1:
         raise OverlayError(f"--jobs {options.jobs}: at least 1")
+    for name in ("prefix", "base"):
+        if getattr(options, name) == "":
+            raise OverlayError(f"--{name} is empty: name one, or leave it out")
     if options.prefix is not None:
         options.prefix = os.path.abspath(options.prefix)
         unfit = re.search(r"[^\w./+:@%,=~-]", options.prefix)
