@@ -187,6 +187,18 @@ def test_nothing_is_installed_unasked_or_needlessly(machine):
     assert not machine.calls.exists()
 
 
+def test_offline_nothing_is_installed(machine):
+    machine.installer("apt-get")
+    machine.installer("sudo")
+    deps.provide(["all"], install=True, offline=True)
+    machine.without("zlib.h")
+    with pytest.raises(OverlayError) as caught:
+        deps.provide(["all"], install=True, offline=True)
+    assert str(caught.value) == ("--install-deps (zlib1g-dev) needs packages "
+                                 "from Debian, and --offline was given")
+    assert not machine.calls.exists()
+
+
 def test_without_sudo_the_command_for_root_is_told(machine, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     machine.without("zlib.h")

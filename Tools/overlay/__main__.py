@@ -158,7 +158,8 @@ def _prepare(options, configure_args):
     from base import fetch_base
     from settings import Settings, save_settings
     series.index_of(series.load_series(), options.upto)
-    deps.provide(options.targets, install=options.install_deps)
+    deps.provide(options.targets, install=options.install_deps,
+                 offline=options.offline)
     asked = options.base
     if asked and os.path.exists(asked):
         asked = os.path.abspath(asked)

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from layout import build_root
+from settings import needs_network
 from ui import OverlayError, run_logged, say, step
 
 # Debian package: the program or header that it is needed for.
@@ -57,7 +58,7 @@ PROMISED_MODULES = {
 }
 
 
-def provide(targets, *, install):
+def provide(targets, *, install, offline=False):
     """See to it that what *targets* need is there.
 
     With *install*, missing packages are installed by apt-get; without, they
@@ -76,6 +77,9 @@ def provide(targets, *, install):
         raise OverlayError(
             f"not found: {', '.join(wanted[name] for name in missing)}; give "
             f"--install-deps, or install with: {shlex.join(command)}")
+    if offline:
+        raise OverlayError(needs_network(f"--install-deps ({', '.join(missing)})",
+                                         "Debian"))
     _install(apt, missing)
     missing = _missing(wanted)
     if missing:

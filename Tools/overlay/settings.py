@@ -51,6 +51,16 @@ def load_settings():
                            "./configure-overlay.sh again")
 
 
+def refuse_network(what, where):
+    """Raise OverlayError if the last configure was told to be --offline."""
+    if _path().exists() and load_settings().offline:
+        raise OverlayError(needs_network(what, where))
+
+
+def needs_network(what, where):
+    return f"{what} needs packages from {where}, and --offline was given"
+
+
 def _check(settings):
     """Raise ValueError for what a hand or a torn file may have put there."""
     texts = (settings.variant, settings.version, settings.found_sha256,

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from layout import build_root
+from settings import refuse_network
 from ui import run_logged
 
 
@@ -23,7 +24,8 @@ def ensure_venv(name, python, requirements):
 
     *python* is the interpreter it is made from, *requirements* a file of
     pinned packages, of which only wheels are taken.  The environment is made
-    anew when either has changed.  Raises OverlayError if pip fails.
+    anew when either has changed.  Raises OverlayError if pip fails, or would
+    be needed after configure --offline.
     """
     requirements = Path(requirements)
     folder = build_root().absolute() / "venvs" / name
@@ -32,6 +34,7 @@ def ensure_venv(name, python, requirements):
     executable = folder / "bin" / "python"
     if stamp.exists() and stamp.read_text() == key:
         return executable
+    refuse_network(f"the virtual environment {name}", "PyPI")
     shutil.rmtree(folder, ignore_errors=True)
     log = folder.with_suffix(".log")
     log.unlink(missing_ok=True)

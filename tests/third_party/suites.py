@@ -17,6 +17,7 @@ import compare
 import launcher
 import layout
 import unprivileged
+from settings import refuse_network
 from ui import OverlayError, say, step
 
 HERE = Path(__file__).resolve().parent
@@ -79,6 +80,7 @@ def sdist(project, python):
     version, digest = re.match(r".*==(\S+) --hash=sha256:(\w+)$", pin).groups()
     path = layout.cache_root() / "sdists" / f"{project}-{version}.tar.gz"
     if not path.exists() or _sha256(path) != digest:
+        refuse_network(path.name, "PyPI")
         with step(f"getting {path.name}"):
             _download(pin, python, path)
     return path

@@ -2,6 +2,8 @@
 
 import pytest
 import suites
+from settings import Settings, save_settings
+from ui import OverlayError
 from venv import ensure_venv
 
 ANYIO = suites.Suite(
@@ -43,6 +45,14 @@ def test_suite_has_the_same_outcomes_as_on_stock(
         suite, (python, venv_python), (stock, stock_venv))
     assert not result.broken
     assert list(result.stock.values()).count("passed") >= suite.minimum
+
+
+def test_offline_no_source_distribution_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("OVERLAY_BUILD", str(tmp_path / "build"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    save_settings(Settings(version="3.99.0", offline=True))
+    with pytest.raises(OverlayError, match="^anyio-.* from PyPI, and --offline"):
+        suites.sdist("anyio", tmp_path / "no-python")
 
 
 def test_tests_run_again_are_those_with_the_given_ids(venv_python, tmp_path):

@@ -1,0 +1,58 @@
+"""Tests of the virtual environments, with a pip that is made up."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import settings
+import venv
+from ui import OverlayError
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """What is run to make an environment, instead of running it."""
+    monkeypatch.setenv("OVERLAY_BUILD", str(tmp_path / "build"))
+    seen = []
+
+    def run_logged(command, log, **options):
+        seen.append(list(map(str, command)))
+        (Path(log).with_suffix("")).mkdir(parents=True, exist_ok=True)
+
+    (tmp_path / "build" / "venvs").mkdir(parents=True)
+    monkeypatch.setattr(venv, "run_logged", run_logged)
+    return seen
+
+
+@pytest.fixture
+def ensure(tmp_path):
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("thing==1.0\n")
+    return lambda: venv.ensure_venv("made-up", sys.executable, requirements)
+
+
+def test_packages_are_installed_as_wheels_only_and_once(commands, ensure):
+    python = ensure()
+    make, install = commands
+    assert make[1:3] == ["-m", "venv"]
+    assert install[:4] == [str(python), "-m", "pip", "install"]
+    assert install[install.index("--only-binary") + 1] == ":all:"
+    ensure()
+    assert len(commands) == 2
+
+
+def test_offline_nobody_is_asked_for_packages(commands, ensure):
+    settings.save_settings(settings.Settings(version="3.99.0", offline=True))
+    with pytest.raises(OverlayError) as caught:
+        ensure()
+    assert str(caught.value) == ("the virtual environment made-up needs packages"
+                                 " from PyPI, and --offline was given")
+    assert not commands
+
+
+def test_offline_an_environment_that_is_there_is_used(commands, ensure):
+    python = ensure()
+    settings.save_settings(settings.Settings(version="3.99.0", offline=True))
+    assert ensure() == python
+    assert len(commands) == 2
