@@ -239,12 +239,25 @@ class _Apt:
             f'Dir::Cache "{folder}/cache";\n'
             f'Dir::Etc::sourcelist "{sources}";\n'
             'Dir::Etc::sourceparts "/dev/null";\n'
+            # Or an address that cannot be reached is no failure.
+            'APT::Update::Error-Mode "any";\n'
             + ('APT::Sandbox::User "root";\n' if os.geteuid() == 0 else ""))
         self._env = dict(os.environ, APT_CONFIG=str(config), LC_ALL="C.UTF-8")
-        self._run("apt-get", "-q", "update")
+        # Why an address was not reached; another may have the source.
+        self._unreached = None
+        try:
+            self._run("apt-get", "-q", "update")
+        except _NotHere as problem:
+            self._unreached = problem
 
     def find(self, source, sha256):
         """Return the version of the source package that has this hash."""
+        try:
+            return self._find(source, sha256)
+        except _NotHere as problem:
+            raise self._unreached or problem
+
+    def _find(self, source, sha256):
         for package in self._run("apt-cache", "showsrc", source).split("\n\n"):
             if re.search(rf"^ {sha256} \d+ \S+\.orig\.tar\.xz$", package, re.M):
                 return re.search(r"^Version: (\S+)$", package, re.M)[1]
