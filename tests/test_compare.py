@@ -413,6 +413,16 @@ def test_the_key_sees_what_the_tests_read(tmp_path, monkeypatch, name):
     assert compare.key_of(python) != before
 
 
+def test_a_comparison_begins_with_the_check_of_upstreams_files(
+        upstream, monkeypatch):
+    (upstream[1] / "test_tasks.py").write_text("weaker\n")
+    monkeypatch.setattr(compare, "_test_folder",
+                        dict(zip(("stock", "ours"), upstream)).get)
+    monkeypatch.setattr(compare, "compare", None)
+    with pytest.raises(OverlayError, match="unchanged"):
+        compare.compare_asyncio("stock", "ours")
+
+
 def test_the_key_of_stock_has_the_arguments_of_regrtest(tmp_path, monkeypatch):
     folder = tmp_path / "test" / "test_asyncio"
     folder.mkdir(parents=True)

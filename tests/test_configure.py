@@ -458,6 +458,17 @@ def test_install_without_prefix_says_what_to_give(checkout):
         "--base", str(checkout.tarball), "install")
 
 
+def test_build_that_lacks_a_promised_module_is_not_published(checkout):
+    checkout.build()
+    lacking = THING.replace("|| exit 0", "|| { echo _ssl; exit 0; }")
+    checkout.change_base(thing=lacking)
+    patch = PATCH.replace("|| exit 0", "|| { echo _ssl; exit 0; }")
+    (checkout.patches / "a-topic.patch").write_text(patch)
+    line = checkout.fail("--base", str(checkout.tarball), "all")
+    assert "modules not built: _ssl" in line and "libssl-dev" in line
+    assert "_ssl" not in checkout.python.read_text()
+
+
 def test_help_names_every_option_and_target(checkout):
     text = checkout.run("--help")
     for word in ("--variant", "--base ", "--base-sha256", "--upto", "--offline",

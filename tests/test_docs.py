@@ -168,6 +168,18 @@ def test_every_example_of_the_series_pages_runs(python):
     assert count > 0
 
 
+def test_sphinx_is_to_tell_of_every_reference_that_leads_nowhere(
+        tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(docs, "run_logged",
+                        lambda command, *args, **kwargs: ran.append(command))
+    docs._run_sphinx("python", tmp_path)
+    [command] = ran
+    assert "--nitpicky" in command
+    assert command[command.index("--warning-file") + 1] == (
+        tmp_path / "warnings.txt")
+
+
 # --- Warnings ----------------------------------------------------------------
 
 @pytest.fixture

@@ -222,6 +222,23 @@ def test_every_variant_has_a_memory_limit_or_none():
     assert launcher.MEMORY_LIMITS.keys() == layout.VARIANTS.keys()
 
 
+def test_only_a_sanitizer_runs_without_a_memory_limit():
+    assert [variant for variant, limit in launcher.MEMORY_LIMITS.items()
+            if not limit] == ["asan", "tsan"]
+
+
+@pytest.mark.parametrize("variant", ["release", "tsan"])
+def test_tests_run_under_the_limit_of_their_variant(
+        tmp_path, monkeypatch, variant):
+    limits = []
+    monkeypatch.setattr(launcher, "test_environment", lambda *args: {})
+    monkeypatch.setattr(
+        launcher, "run_guarded", lambda command, *, memory_limit, **options:
+        limits.append(memory_limit) or launcher.Result(0))
+    launcher.run_tests("python", [], log=tmp_path / "log", variant=variant)
+    assert limits == [launcher.MEMORY_LIMITS[variant]]
+
+
 # --- On a real interpreter ---------------------------------------------------
 
 TESTS = {

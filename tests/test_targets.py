@@ -1,0 +1,27 @@
+"""Tests of the targets that a user of the interpreter asks for."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import build
+import layout
+import targets
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_demo_compares_with_stock_and_passes_its_status_on(
+        monkeypatch, status):
+    ran = []
+
+    def run(command, **options):
+        ran.append(command)
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(build, "build",
+                        lambda variant="release": Path(variant))
+    monkeypatch.setattr(targets.subprocess, "run", run)
+    assert targets.main(["demo"]) == status
+    assert ran == [[Path("release"), layout.ROOT / "examples/tls_in_tls.py",
+                    "--compare", Path("stock")]]
