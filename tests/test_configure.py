@@ -559,6 +559,39 @@ def test_damage_under_a_hash_that_is_vouched_for_gets_one_line(checkout):
     assert str(checkout.tarball) in line
 
 
+def test_damaged_tarball_leaves_the_sources_that_are_in_use(checkout):
+    checkout.build()
+    old = (checkout.patches / "bases").read_text()
+    damaged = checkout.tarball.with_name("damaged.tar.xz")
+    damaged.write_bytes(b"no tarball")
+    digest = hashlib.sha256(damaged.read_bytes()).hexdigest()
+    (checkout.patches / "bases").write_text(f"{VERSION} {digest}\n")
+    line = checkout.fail("--base", str(damaged), "all")
+    assert "cannot be unpacked" in line
+    (checkout.patches / "bases").write_text(old)
+    assert "==> unpacking" not in checkout.build()
+
+
+def test_vouched_for_file_that_is_no_tarball_gets_one_line(checkout):
+    checkout.tarball.write_bytes(b"no tarball")
+    digest = hashlib.sha256(b"no tarball").hexdigest()
+    output = checkout.run("--base", str(checkout.tarball), "--base-sha256",
+                          digest, status=1)
+    assert len(output.splitlines()) == 1
+    assert "not a tarball" in output
+
+
+@pytest.mark.parametrize("text, words", [
+    ("", "names no base"), ("# 3.13.5\n", "names no base"),
+    ("3.13.5\n", "'3.13.5' is not a version and its SHA-256"),
+    (f"{'0' * 64} 3.13.5\n", "is not a version and its SHA-256"),
+    (f"3.13.5 {'0' * 64} more\n", "is not a version and its SHA-256")])
+def test_empty_or_malformed_list_of_bases_is_told(checkout, text, words):
+    (checkout.patches / "bases").write_text(text)
+    line = checkout.fail("all")
+    assert words in line and "patches/bases" in line
+
+
 def test_base_of_another_feature_release_is_refused(checkout):
     bases = checkout.patches / "bases"
     bases.write_text(f"3.98.1 {'0' * 64}\n" + bases.read_text())

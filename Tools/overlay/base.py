@@ -72,7 +72,8 @@ def extract(base, folder):
                            for member in archive if member.name != prefix[:-1]]
                 archive.extractall(folder, members, **_data_filter())
         except _DAMAGE as error:
-            raise OverlayError(f"{base.path} cannot be unpacked: {error}")
+            raise OverlayError(f"{base.path} cannot be unpacked: "
+                               + _first_line(error))
 
 
 def _without_prefix(member, prefix):
@@ -117,12 +118,18 @@ def _version_inside(path):
         with tarfile.open(path) as archive:
             name = archive.next().name
     except (*_DAMAGE, AttributeError) as error:
-        raise OverlayError(f"--base {path}: not a tarball: {error}")
+        raise OverlayError(f"--base {path}: not a tarball: "
+                           + _first_line(error))
     match = re.match(r"Python-(\d+\.\d+\.\d+)(/|$)", name)
     if not match:
         raise OverlayError(f"--base {path}: begins with {name!r}, not with "
                            "Python-X.Y.Z")
     return match[1]
+
+
+def _first_line(error):
+    """Without what tarfile lists of each compression that it tried."""
+    return str(error).partition("\n")[0].rstrip(":")
 
 
 def _sha256(path):

@@ -125,9 +125,10 @@ def _prepare_stock(tree, settings):
     if base.path is None:
         base = fetch_base(settings.base or settings.version,
                           settings.base_sha256, offline=settings.offline)
-    stamp.unlink(missing_ok=True)
     fresh = _empty(tree.root / "stock-src.new")
     extract(base, fresh)
+    # Only now: a tarball that is damaged leaves the last sources in use.
+    stamp.unlink(missing_ok=True)
     shutil.rmtree(tree.stock_src, ignore_errors=True)
     fresh.rename(tree.stock_src)
     stamp.write_text(tree.base.sha256)

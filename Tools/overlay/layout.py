@@ -21,6 +21,8 @@ VARIANTS = {
     "nogil": ("--disable-gil",),
     "tsan": ("--disable-gil", "--with-thread-sanitizer"),
 }
+# What a line of patches/bases says.
+_BASE = re.compile(r"\d+\.\d+\.\d+ [0-9a-f]{64}")
 
 
 def build_root():
@@ -50,9 +52,15 @@ def known_bases(root=None):
     file = Path(root or ROOT) / "patches" / "bases"
     for line in file.read_text().splitlines():
         fields = line.partition("#")[0].split()
-        if fields:
-            version, digest = fields
-            bases[version] = digest
+        if not fields:
+            continue
+        if not _BASE.fullmatch(" ".join(fields)):
+            raise OverlayError(f"{file}: {line!r} is not a version and its "
+                               "SHA-256")
+        version, digest = fields
+        bases[version] = digest
+    if not bases:
+        raise OverlayError(f"{file} names no base")
     return bases
 
 
