@@ -8,7 +8,7 @@ import ssl
 
 from loopback import ORIGIN, closing, serving
 
-STALLED_AFTER = 0.7     # seconds; a handshake on loopback takes a few milliseconds
+STALLED_AFTER = 3       # seconds; a handshake on loopback takes a few milliseconds
 INJECTED = b"this was sent in clear\r\n"
 
 

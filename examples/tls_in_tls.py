@@ -186,15 +186,15 @@ def show_visibility(outer, inner, at_proxy, at_origin):
 
 def show_faults(here, other, other_name):
     columns = "  {:26} {:12} {:12} {}"
-    print(columns.format("", "should be", "here", other_name).rstrip())
+    print(columns.format("", "should be", "this build", other_name).rstrip())
     for name, (_, right) in FAULTS.items():
         print(columns.format(name, right, here[name], other.get(name, "")).rstrip())
     print()
     wrong = sum(here[name] != right for name, (_, right) in FAULTS.items())
-    verdict = f"{wrong} of {len(FAULTS)} go wrong here"
+    verdict = f"{wrong} of {len(FAULTS)} go wrong on this build"
     if other:
         differ = sum(here[name] != other[name] for name in FAULTS)
-        verdict += f"; {differ} differ from the other" if differ else ", the same as on the other"
+        verdict += f"; {differ} differ from stock" if differ else ", the same as on stock"
     say(f"""{verdict}. Sections 1 to 4 need no patch: stock Python does TLS in TLS
         since 3.11.""")
 
@@ -265,6 +265,10 @@ def observe_on(python):
     return json.loads(done.stdout)
 
 
+def version(python):
+    return subprocess.check_output([python, "-V"], text=True).strip()
+
+
 async def demo(options, certificates):
     captures = await request(certificates, options.broken)
     if options.save:
@@ -276,16 +280,16 @@ async def demo(options, certificates):
         the handshake and break it; read later as if it had come over TLS, it lets
         anyone on the path put words in the peer's mouth.""")
     other = await asyncio.to_thread(observe_on, options.compare) if options.compare else {}
-    print(f"  here       {sys.executable}")
+    print(f"  this build  {version(sys.executable)}, {sys.executable}")
     if other:
-        print(f"  the other  {options.compare}")
+        print(f"  stock       {version(options.compare)}, {options.compare}")
     print()
-    show_faults(await observe(certificates), other, "the other" if other else "")
+    show_faults(await observe(certificates), other, "stock" if other else "")
 
 
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--compare", metavar="PYTHON", help="try section 5 there, too")
+    parser.add_argument("--compare", metavar="PYTHON", help="try section 5 on stock's interpreter, too")
     parser.add_argument("--save", metavar="FOLDER", help="keep the captured bytes there")
     parser.add_argument("--break", dest="broken", help="see the demo refuse to go on",
                         choices=("outer-ca", "inner-ca", "proxy-refuses"))

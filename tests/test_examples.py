@@ -130,9 +130,16 @@ def test_the_response_is_the_origins(shown):
 
 
 def test_the_output_fits_a_terminal_of_80_columns(shown):
-    paths = re.compile(r"  (here|the other)  +\S*/")
+    paths = re.compile(r"  (this build|stock)  +Python 3\.\S+, \S*/")
     assert [line for line in shown[0].splitlines()
             if len(line) > 80 and not paths.match(line)] == []
+
+
+def test_the_table_names_both_interpreters_and_their_versions(shown, python, stock):
+    for name, interpreter in (("this build", python), ("stock     ", stock)):
+        version = run(interpreter, "-V").stdout.strip()
+        assert f"  {name}  {version}, {interpreter}\n" in shown[0]
+    assert re.search(r"\n +should be +this build +stock\n", shown[0])
 
 
 def test_the_table_shows_what_each_interpreter_does(shown, python, stock):
