@@ -461,8 +461,12 @@ def compose(stock_src, out, *, base_version, upto=None, root=None):
     return _finish(stock_src, touched | owners_before(topics, count), out)
 
 
-def fingerprint(base_sha256, *, base_version, upto=None, root=None):
-    """A hash of all that compose() makes its files from."""
+def fingerprint(base_sha256, *, base_version, upto=None, root=None,
+                without=()):
+    """A hash of all that compose() makes its files from.
+
+    What lies in the folders *without* does not count.
+    """
     root = Path(root or layout.ROOT)
     topics = load_series(root)
     count = index_of(topics, upto)
@@ -470,11 +474,14 @@ def fingerprint(base_sha256, *, base_version, upto=None, root=None):
     for index in range(count):
         digest.update(f"topic {topics[index].name}\n".encode())
         for section in base_sections(topics, index, base_version):
-            digest.update(patching.encode(section.text))
+            if not section.path.startswith(without):
+                digest.update(patching.encode(section.text))
     replaced = load_replaced(root, topics)
     with tempfile.TemporaryDirectory() as folder:
         write_own(topics, count, Path(folder), root)
         for path in sorted(owners_before(topics, count)):
+            if path.startswith(without):
+                continue
             data = Path(folder, path).read_bytes()
             mode = os.access(root / path, os.X_OK)
             digest.update(f"own {path} {mode} {sha256(data)} "

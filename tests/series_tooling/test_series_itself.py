@@ -8,7 +8,6 @@ import exporting
 import importing
 import layout
 import reviewing
-import series
 from ui import OverlayError
 
 
@@ -78,5 +77,16 @@ def edit_all_kinds(repository):
                       "Rejected: nothing.\nDrop-when: at once.\n")
 
 
-def test_every_topic_has_a_header_in_order(imported):
-    assert list(checking.header_problems(series.load_series())) == []
+def test_series_is_in_order():
+    """What make check-series says, but for bases that cannot be had here."""
+    out_of_reach = {}
+    for version in layout.known_bases():
+        try:
+            base.fetch_base(version)
+        except OverlayError as error:
+            out_of_reach[version] = str(error)
+    print("not checked, as the base cannot be had:", out_of_reach or "none")
+    problems = checking.check_series(layout.ROOT)
+    assert [problem for problem in problems
+            if not problem.startswith(tuple(
+                f"on {version}: " for version in out_of_reach))] == []

@@ -29,16 +29,17 @@ async def server(depth, folder):
     connections = []
 
     async def serve(reader, writer):
+        connections.append(asyncio.current_task())
         for _ in range(depth - 1):
             await writer.start_tls(context)
-        connections.append(await answer(reader, writer))
+        return await answer(reader, writer)
 
     async with await asyncio.start_server(
             serve, "127.0.0.1", 0, ssl=context) as listening:
         print(listening.sockets[0].getsockname()[1], flush=True)
         await asyncio.to_thread(sys.stdin.read)
     await listening.wait_closed()
-    return sum(connections)
+    return sum(await asyncio.gather(*connections))
 
 
 async def client(depth, folder, port):
