@@ -110,3 +110,10 @@ def test_member_is_replaced_in_every_branch():
     merged = stubs.merge(THEIRS, "class Loop:\n    def call(self) -> None: ...")
     assert merged.count("def call(") == 1
     compile(merged, "merged", "exec")
+
+
+def test_new_name_does_not_come_between_the_last_class_and_its_member():
+    merged = stubs.merge("class C:\n    def a(self): ...\n",
+                         "x: int\nclass C:\n    def b(self): ...\n")
+    assert merged == ("class C:\n    def a(self): ...\n"
+                      "    def b(self): ...\nx: int\n")

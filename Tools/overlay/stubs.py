@@ -96,21 +96,28 @@ class _Merge:
     def body(self, theirs, ours, end, indent):
         """Merge the statements *ours* into *theirs*, which ends at *end*."""
         known = _definitions(theirs)
+        # First: the last class of a file must not get its members behind what
+        # is added at the file's end.
+        rest = [node for node in ours
+                if not self._merge_class(node, known.get(_name(node), ()))]
         dropped = set()
-        for node in ours:
+        for node in rest:
             name = _name(node)
-            classes = [old for old in known.get(name, ())
-                       if isinstance(old, ast.ClassDef)]
-            if isinstance(node, ast.ClassDef) and classes:
-                for old in classes:
-                    self.body(old.body, node.body, old.end_lineno,
-                              " " * (old.col_offset + 4))
-                continue
             if name in known and name not in dropped:
                 dropped.add(name)
                 for old in known[name]:
                     self._drop(old)
             self._add(node, end, indent)
+
+    def _merge_class(self, node, known):
+        """Merge a class into its namesakes; return whether there are any."""
+        classes = [old for old in known if isinstance(old, ast.ClassDef)]
+        if not isinstance(node, ast.ClassDef) or not classes:
+            return False
+        for old in classes:
+            self.body(old.body, node.body, old.end_lineno,
+                      " " * (old.col_offset + 4))
+        return True
 
     def _drop(self, node):
         start, end = _first_line(node), node.end_lineno

@@ -1,0 +1,13 @@
+class BaseEventLoop:
+    async def start_tls(
+        self,
+        transport: BaseTransport,
+        protocol: BaseProtocol,
+        sslcontext: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        buffered_data: ReadableBuffer = b"",
+    ) -> Transport | None: ...

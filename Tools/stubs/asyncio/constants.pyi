@@ -1,0 +1,1 @@
+SSL_SILENCE_TIMEOUT: float
