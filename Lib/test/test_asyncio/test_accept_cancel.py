@@ -6,6 +6,7 @@ import socket
 import unittest
 from test import support
 from test.support import socket_helper, warnings_helper
+from test.test_asyncio.loop_support import LeakCheckMixin
 from test.test_asyncio import utils as test_utils
 
 try:
@@ -18,17 +19,24 @@ def tearDownModule():
     asyncio.set_event_loop_policy(None)
 
 
+# More than the buffers of a connection take.
+GREETING = bytes(8 * 1024 * 1024)
+
+
 class _Protocol(asyncio.Protocol):
 
     def __init__(self):
         self.lost = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport):
+        transport.write(GREETING)
 
     def connection_lost(self, exc):
         self.lost.set_result(exc)
 
 
 @unittest.skipIf(os.name == 'nt', 'the proactor accepts without a task')
-class AcceptCancelTests(unittest.IsolatedAsyncioTestCase):
+class AcceptCancelTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
 
     def make_protocol(self):
         # Called in the task, just before it waits for the transport.
@@ -60,24 +68,35 @@ class AcceptCancelTests(unittest.IsolatedAsyncioTestCase):
     async def test_cancellation_is_not_reported_as_an_error(self):
         self.assertEqual(self.errors, [])
 
-    async def test_connection_is_closed(self):
+    async def test_connection_is_closed_when_all_is_sent(self):
+        loop = asyncio.get_running_loop()
+        self.client.setblocking(False)
+        received = 0
+        while data := await loop.sock_recv(self.client, len(GREETING)):
+            received += len(data)
+        self.assertEqual(received, len(GREETING))
         await self.protocol.lost
-        self.assertEqual(self.client.recv(1), b'')
 
 
 @unittest.skipIf(os.name == 'nt', 'the proactor accepts without a task')
 class AcceptCancelUnstartedTests(unittest.TestCase):
     """The task is cancelled before its first step."""
 
-    def check_connection_is_closed(self, sslcontext=None):
+    def check_connection_is_closed(self, sslcontext=None,
+                                   factory=asyncio.Protocol, end=None):
         async def main():
-            server = await asyncio.get_running_loop().create_server(
-                asyncio.Protocol, socket_helper.HOST, 0, ssl=sslcontext)
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda loop, context: None)
+            server = await loop.create_server(
+                factory, socket_helper.HOST, 0, ssl=sslcontext)
             self.addCleanup(server.close)
             client = socket.create_connection(
                 server.sockets[0].getsockname())
             self.addCleanup(client.close)
             client.settimeout(support.LOOPBACK_TIMEOUT)
+            if end is not None:
+                await end.wait()
+                await asyncio.sleep(0)
             # asyncio.run() cancels what is left.
             return client
 
@@ -91,6 +110,13 @@ class AcceptCancelUnstartedTests(unittest.TestCase):
 
     def test_connection_is_closed(self):
         self.check_connection_is_closed()
+
+    def test_connection_without_a_protocol_is_closed(self):
+        def fail():
+            end.set()
+            raise OSError('no')
+        end = asyncio.Event()
+        self.check_connection_is_closed(factory=fail, end=end)
 
     @unittest.skipIf(ssl is None, 'no ssl module')
     def test_connection_for_tls_is_closed(self):

@@ -6,6 +6,7 @@ import socket
 import unittest
 from asyncio import base_events
 from test.support import os_helper, socket_helper, warnings_helper
+from test.test_asyncio.loop_support import LeakCheckMixin
 from unittest import mock
 
 
@@ -26,7 +27,8 @@ def cancelled_when_serving_starts():
 
 
 @unittest.skipIf(os.name == 'nt', 'reads the selector')
-class CreateServerCancelTests(unittest.IsolatedAsyncioTestCase):
+class CreateServerCancelTests(LeakCheckMixin,
+                              unittest.IsolatedAsyncioTestCase):
 
     async def check_cancelled(self, creation):
         watched = set(asyncio.get_running_loop()._selector.get_map())

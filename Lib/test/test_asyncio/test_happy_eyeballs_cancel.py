@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import unittest
+from test.test_asyncio.loop_support import LeakCheckMixin
 from unittest import mock
 
 
@@ -15,7 +16,8 @@ ADDRESSES = [
     for host in ('slow', 'quick')]
 
 
-class HappyEyeballsCancelTests(unittest.IsolatedAsyncioTestCase):
+class HappyEyeballsCancelTests(LeakCheckMixin,
+                               unittest.IsolatedAsyncioTestCase):
 
     def setUp(self):
         self.sock, peer = socket.socketpair()

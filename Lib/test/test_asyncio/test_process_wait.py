@@ -5,6 +5,7 @@ import os
 import unittest
 from asyncio.subprocess import PIPE
 from test import support
+from test.test_asyncio.loop_support import LeakCheckMixin
 from unittest import mock
 
 
@@ -14,7 +15,7 @@ def tearDownModule():
 
 @unittest.skipUnless(os.name == 'posix', 'needs a shell')
 @support.requires_subprocess()
-class ProcessWaitTests(unittest.IsolatedAsyncioTestCase):
+class ProcessWaitTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
 
     async def start_leaving_a_grandchild(self):
         """Start a shell that leaves `cat` behind, which holds its stdout.
@@ -83,7 +84,7 @@ class ProcessWaitTests(unittest.IsolatedAsyncioTestCase):
         exited = proc._transport._process_exited
 
         def cancel(passes):
-            if passes:
+            if passes and not waiting[0].done():
                 loop.call_soon(cancel, passes - 1)
             else:
                 waiting[0].cancel()

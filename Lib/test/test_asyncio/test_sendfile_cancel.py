@@ -6,6 +6,7 @@ import socket
 import tempfile
 import unittest
 from asyncio import proactor_events
+from test.test_asyncio.loop_support import LeakCheckMixin
 from unittest import mock
 
 
@@ -23,7 +24,8 @@ class _Receiver(asyncio.Protocol):
 
 
 @unittest.skipUnless(hasattr(os, 'sendfile'), 'needs os.sendfile()')
-class SelectorSendfileCancelTests(unittest.IsolatedAsyncioTestCase):
+class SelectorSendfileCancelTests(LeakCheckMixin,
+                                  unittest.IsolatedAsyncioTestCase):
 
     async def asyncSetUp(self):
         self.loop = asyncio.get_running_loop()
@@ -97,7 +99,8 @@ class SelectorSendfileCancelTests(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((await receiving)[length:], b'file')
 
 
-class ProactorSendfileCancelTests(unittest.IsolatedAsyncioTestCase):
+class ProactorSendfileCancelTests(LeakCheckMixin,
+                                  unittest.IsolatedAsyncioTestCase):
 
     async def cancel_while_flushing(self, transport):
         transport._make_empty_waiter.return_value = (

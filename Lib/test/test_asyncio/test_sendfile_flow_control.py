@@ -5,6 +5,7 @@ import io
 import socket
 import unittest
 from asyncio.constants import _SendfileMode
+from test.test_asyncio.loop_support import LeakCheckMixin
 
 
 def tearDownModule():
@@ -30,7 +31,8 @@ class _Recorder(asyncio.Protocol):
         self.calls.append('lost')
 
 
-class SendfileFlowControlTests(unittest.IsolatedAsyncioTestCase):
+class SendfileFlowControlTests(LeakCheckMixin,
+                               unittest.IsolatedAsyncioTestCase):
 
     async def connect(self, factory):
         loop = asyncio.get_running_loop()

@@ -5,6 +5,8 @@ import os
 import socket
 import tempfile
 import unittest
+from asyncio import proactor_events
+from test.test_asyncio.loop_support import LeakCheckMixin
 from unittest import mock
 
 
@@ -13,7 +15,7 @@ def tearDownModule():
 
 
 @unittest.skipUnless(hasattr(os, 'sendfile'), 'needs os.sendfile()')
-class SendfileWaiterTests(unittest.IsolatedAsyncioTestCase):
+class SendfileWaiterTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
 
     async def asyncSetUp(self):
         self.loop = asyncio.get_running_loop()
@@ -128,6 +130,41 @@ class SendfileWaiterTests(unittest.IsolatedAsyncioTestCase):
         self.assertTrue(sending.cancelled())
         self.assertEqual(self.errors, [])
         self.transport.abort()
+
+
+class SendfileWaiterWithoutSendmsgTests(SendfileWaiterTests):
+    """As on a platform that has only socket.send()."""
+
+    async def asyncSetUp(self):
+        await super().asyncSetUp()
+        self.transport._write_ready = self.transport._write_send
+
+
+class ProactorSendfileWaiterTests(LeakCheckMixin,
+                                  unittest.IsolatedAsyncioTestCase):
+
+    async def test_no_error_is_reported(self):
+        running = asyncio.get_running_loop()
+        errors = []
+        running.set_exception_handler(
+            lambda loop, context: errors.append(context))
+        written = running.create_future()
+        loop = mock.Mock(create_future=running.create_future,
+                         call_soon=running.call_soon)
+        loop.get_debug.return_value = False
+        loop._proactor.recv_into.return_value = running.create_future()
+        loop._proactor.send.return_value = written
+        transport = proactor_events._ProactorSocketTransport(
+            loop, mock.Mock(socket.socket), mock.Mock(asyncio.Protocol))
+        transport.write(b'data')
+        # What cancelling sendfile() does, in the pass that ends the write.
+        transport._make_empty_waiter().cancel()
+        written.set_result(4)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self.assertIsNone(transport._write_fut)
+        self.assertEqual(errors, [])
+        transport.abort()
 
 
 if __name__ == '__main__':

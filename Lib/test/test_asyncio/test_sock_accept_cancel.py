@@ -6,6 +6,7 @@ import select
 import socket
 import unittest
 from test.support import socket_helper
+from test.test_asyncio.loop_support import LeakCheckMixin
 
 
 def tearDownModule():
@@ -13,7 +14,7 @@ def tearDownModule():
 
 
 @unittest.skipIf(os.name == 'nt', 'the proactor has its own sock_accept()')
-class SockAcceptCancelTests(unittest.IsolatedAsyncioTestCase):
+class SockAcceptCancelTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
 
     async def asyncSetUp(self):
         self.loop = asyncio.get_running_loop()

@@ -6,6 +6,7 @@ import socket
 import unittest
 from test import support
 from test.support import socket_helper, warnings_helper
+from test.test_asyncio.loop_support import LeakCheckMixin
 
 
 def tearDownModule():
@@ -13,7 +14,7 @@ def tearDownModule():
 
 
 @unittest.skipIf(os.name == 'nt', 'the proactor has its own sock_accept()')
-class SockAcceptCloseTests(unittest.IsolatedAsyncioTestCase):
+class SockAcceptCloseTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
 
     async def test_accepted_connection_is_closed(self):
         loop = asyncio.get_running_loop()
@@ -40,6 +41,47 @@ class SockAcceptCloseTests(unittest.IsolatedAsyncioTestCase):
             sock.setblocking(False)
             with self.assertRaises(OSError):
                 await loop.sock_accept(sock)
+
+    async def cancel_when_it_is_done(self, end):
+        """Cancel sock_accept() after *end* has ended what it waits for.
+
+        Return the exception that it raised.
+        """
+        async def accept():
+            try:
+                await loop.sock_accept(listener)
+            except BaseException as exc:
+                return exc
+        loop = asyncio.get_running_loop()
+        with socket.create_server((socket_helper.HOST, 0)) as listener:
+            listener.setblocking(False)
+            accepting = asyncio.create_task(accept())
+            await asyncio.sleep(0)
+            end(accepting._fut_waiter)
+            accepting.cancel('why')
+            return await accepting
+
+    def check_is_the_cancellation(self, exc):
+        self.assertIs(type(exc), asyncio.CancelledError)
+        self.assertEqual(exc.args, ('why',))
+        self.assertIsNone(exc.__context__)
+
+    async def test_cancellation_while_it_waits_is_passed_on(self):
+        self.check_is_the_cancellation(
+            await self.cancel_when_it_is_done(lambda future: None))
+
+    async def test_cancellation_after_a_failure_is_passed_on(self):
+        self.check_is_the_cancellation(await self.cancel_when_it_is_done(
+            lambda future: future.set_exception(OSError('no'))))
+
+    async def test_coroutine_can_be_closed_while_it_waits(self):
+        loop = asyncio.get_running_loop()
+        with socket.create_server((socket_helper.HOST, 0)) as listener:
+            listener.setblocking(False)
+            accepting = loop.sock_accept(listener)
+            accepting.send(None)
+            accepting.close()
+            self.assertTrue(loop.remove_reader(listener))
 
 
 if __name__ == '__main__':

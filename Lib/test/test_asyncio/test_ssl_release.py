@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import ssl
 import unittest
 import weakref
@@ -82,6 +83,24 @@ class ReleaseTests(TLSTestCase):
         del upgrade
         await asyncio.sleep(0)
         self.assertIsNone(layer())
+
+    async def test_failed_create_connection_leaves_nothing(self):
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        made = []
+        connecting = asyncio.create_task(
+            asyncio.get_running_loop().create_connection(
+                lambda: made.append(1) or _Plain(), sock=ours, ssl=client_context(),
+                server_hostname="localhost"))
+        theirs.send(b"this is no TLS record")
+        await asyncio.wait([connecting])
+        self.assertIsInstance(connecting.exception(), ssl.SSLError)
+        del connecting
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.assertEqual([found for found in gc.get_objects()
+                          if type(found) is _Plain], [])
+        self.assertEqual(made, [1])
 
     @for_each(tls=(False, True))
     async def test_aborted_transport_is_no_cycle(self, tls):

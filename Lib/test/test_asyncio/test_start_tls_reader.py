@@ -53,6 +53,46 @@ class StartTLSReaderTests(TLSTestCase):
         async with asyncio.timeout(GUARD):
             self.assertEqual(await self.reader.readexactly(4), b"more")
 
+    async def upgrade_with(self, data):
+        """Send *data* together with the last bytes of the handshake."""
+        self.reader, self.writer, self.peer = await self.connect_streams(
+            limit=self.limit, server_side=True)
+        async with self.doing(
+                self.writer.start_tls(server_context())) as upgrade:
+            await self.peer.send(self.peer.add_layer(client_context()))
+            tls = self.peer.layers[-1].tls
+            self.peer.feed(await self.peer.recv())
+            tls.do_handshake()
+            await self.peer.send(data())
+            await upgrade
+
+    async def test_reader_filled_by_the_end_of_the_handshake_reads_on(self):
+        await self.upgrade_with(lambda: self.peer.seal(bytes(3 * self.limit)))
+        below = self.writer.transport._ssl_protocol._transport
+        self.assertTrue(below.is_reading())
+        self.assertFalse(self.writer.transport.is_reading())
+        await self.reader.readexactly(3 * self.limit)
+        await self.peer.write(b"more")
+        async with asyncio.timeout(GUARD):
+            self.assertEqual(await self.reader.readexactly(4), b"more")
+
+    async def test_close_with_the_end_of_the_handshake_logs_nothing(self):
+        with self.assertNoLogs("asyncio", "WARNING"):
+            await self.upgrade_with(
+                lambda: self.peer.seal(b"bye") + self.peer.close_notify())
+            async with asyncio.timeout(GUARD):
+                self.assertEqual(await self.reader.read(), b"bye")
+
+    async def test_refused_upgrade_leaves_the_stream_in_clear(self):
+        reader, writer, peer = await self.connect_streams()
+        with self.assertRaises(TypeError):
+            await writer.start_tls(None)
+        peer.shutdown()
+        self.assertEqual(await reader.read(), b"")
+        # Half-closed, as over TCP.
+        writer.write(b"still open")
+        self.assertEqual(await peer.recv(), b"still open")
+
     async def test_reader_may_be_gone(self):
         reader, writer, peer = await self.connect_streams()
         writer._reader = reader = None

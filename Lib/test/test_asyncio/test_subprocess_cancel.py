@@ -4,10 +4,12 @@ gh-125502, gh-103847.
 """
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import unittest
 import unittest.mock
+from asyncio import base_subprocess
 from asyncio.subprocess import PIPE
 from test import support
 from test.support import os_helper, warnings_helper
@@ -207,6 +209,39 @@ class SubprocessCancelTests(unittest.TestCase):
                     await starting
 
         asyncio.run(main())
+
+    def test_connected_pipe_is_left_alone_when_the_loop_is_closed(self):
+        # gh-114177: a coroutine that is collected late closes no transport,
+        # which would use the loop.
+        class Transport(base_subprocess.BaseSubprocessTransport):
+            def _start(self, **kwargs):
+                self._proc = unittest.mock.Mock(stderr=None)
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            transport = Transport(
+                loop, _Protocol(), ('program',), False, PIPE, PIPE, None, 0)
+            while not transport._pipes[0]:
+                await asyncio.sleep(0)
+            connecting, = asyncio.all_tasks() - {asyncio.current_task()}
+            return transport, connecting
+
+        async def connect(*args):
+            return None, unittest.mock.Mock()
+
+        async def never(*args):
+            await asyncio.get_running_loop().create_future()
+
+        loop = asyncio.new_event_loop()
+        with (contextlib.closing(loop),
+              unittest.mock.patch.object(loop, 'connect_write_pipe', connect),
+              unittest.mock.patch.object(loop, 'connect_read_pipe', never)):
+            transport, connecting = loop.run_until_complete(main())
+        connecting._log_destroy_pending = False
+        connecting.get_coro().close()
+        transport._pipes[0].pipe.close.assert_not_called()
+        transport._proc.stdout.close.assert_called_once_with()
+        transport.close()
 
 
 if __name__ == '__main__':

@@ -6,13 +6,14 @@ import unittest
 from asyncio.subprocess import PIPE
 from test import support
 from test.support import socket_helper
+from test.test_asyncio.loop_support import LeakCheckMixin
 
 
 def tearDownModule():
     asyncio.set_event_loop_policy(None)
 
 
-class WaitCancelTests(unittest.IsolatedAsyncioTestCase):
+class WaitCancelTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
 
     async def cancel_many(self, wait):
         for _ in range(10):
