@@ -8,7 +8,7 @@ FLAGS = -E -s -B -X utf8
 
 TARGETS = all demo test bench docs install clean \
           import export check-series check-each review rebase \
-          test-asyncio stubs
+          test-asyncio stubs chaos
 
 .PHONY: $(TARGETS)
 # Targets share their build folders; -j is for what they run.

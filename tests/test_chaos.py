@@ -1,0 +1,189 @@
+"""Tests of the seeded fuzzers, and of the tool that runs them for long."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import chaos
+from ui import OverlayError
+
+FUZZER = Path(__file__).parent / "chaos" / "tls_chaos.py"
+# What a test of the tool runs: its runs fail at the seeds in FAILING, and at
+# those in CRASHING the process ends at once.
+STUB = """\
+import argparse, json, os
+parser = argparse.ArgumentParser()
+for option in "--seed", "--runs", "--failures":
+    parser.add_argument(option, type=int)
+options = parser.parse_args()
+failures = []
+for seed in range(options.seed, options.seed + options.runs):
+    if seed in CRASHING:
+        os._exit(3)
+    if seed in FAILING:
+        failures.append({"seed": seed, "problems": ["wrong", "bytes"]})
+    if len(failures) == options.failures:
+        break
+runs = seed + 1 - options.seed
+print(json.dumps({"next": seed + 1, "runs": runs, "failures": failures,
+                  "counts": {"outcomes": {"intact": runs}}}))
+raise SystemExit(bool(failures))
+"""
+
+
+def fuzz(python, *options):
+    """Run the fuzzer; return its status, output and summary."""
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith("PYTHON")}
+    done = subprocess.run([python, "-B", FUZZER, *map(str, options)],
+                          stdout=subprocess.PIPE, text=True, env=environment)
+    return done.returncode, done.stdout, json.loads(
+        done.stdout.splitlines()[-1])
+
+
+# The fuzzer of TLS
+
+def test_two_thousand_runs_keep_every_rule(python):
+    status, output, summary = fuzz(python, "--seed", 1, "--runs", 2000)
+    assert (status, summary["failures"]) == (0, []), output
+    assert summary["runs"] == 2000
+    counts = summary["counts"]
+    # Nothing of the table is left out.
+    assert set(counts["depths"]) == {"1", "2", "3"}
+    assert set(counts["versions"]) == {"1.2", "1.3"}
+    assert set(counts["apis"]) == {"streams", "protocol", "buffered"}
+    assert {outcome.partition(":")[0] for outcome in counts["outcomes"]} == {
+        "none", "corrupt", "inject", "truncate", "reset", "stall", "cancel",
+        "close", "abort"}
+
+
+def test_the_fuzzer_finds_bugs_of_stock(stock):
+    status, output, summary = fuzz(stock, "--seed", 1, "--runs", 300)
+    assert status == 1
+    [failure] = summary["failures"]
+    assert failure["problems"]
+    assert f"--seed {failure['seed']} --runs 1" in output
+
+
+def test_a_seed_gives_the_same_scenario_again(python):
+    def scenarios(runs):
+        _, output, _ = fuzz(python, "--seed", 70, "--runs", runs, "--verbose")
+        return [line for line in output.splitlines()
+                if not line.startswith(("  ended", "{"))]
+    ten = scenarios(10)
+    assert len([line for line in ten if line.startswith("seed ")]) == 10
+    assert scenarios(10) == ten
+    assert ten[:len(scenarios(3))] == scenarios(3)
+
+
+# The tool
+
+@pytest.fixture
+def tool(monkeypatch, tmp_path):
+    """Runs the tool on a stub, for two batches at least a worker."""
+    stub = tmp_path / "stub.py"
+    monkeypatch.setenv("OVERLAY_BUILD", str(tmp_path / "build"))
+    monkeypatch.setattr(chaos, "FUZZERS", {"stub": stub})
+    monkeypatch.setattr(chaos, "BATCH", 10)
+
+    def run(failing=(), crashing=(), minutes=0.005):
+        stub.write_text(f"FAILING = {set(failing)}\n"
+                        f"CRASHING = {set(crashing)}\n" + STUB)
+        return chaos.run(sys.executable, minutes)
+    return run
+
+
+def totals(tmp_path):
+    path = tmp_path / "build" / "results" / "chaos.json"
+    return json.loads(path.read_text())["stub"]
+
+
+def test_batches_are_summed_and_the_next_call_goes_on(tool, tmp_path):
+    assert tool() == 0
+    first = totals(tmp_path)
+    assert first["runs"] == first["counts"]["outcomes"]["intact"] > 0
+    assert first["next"] == first["runs"] + 1
+    assert first["pending"] == first["failures"] == []
+    assert tool() == 0
+    second = totals(tmp_path)
+    assert second["runs"] > first["runs"]
+    assert second["next"] == second["runs"] + 1
+    assert second["runs"] == second["counts"]["outcomes"]["intact"]
+    # Only failures leave their logs.
+    assert not list((tmp_path / "build" / "results" / "chaos").iterdir())
+
+
+def test_a_batch_that_was_interrupted_is_done_first(tool, tmp_path):
+    path = tmp_path / "build" / "results" / "chaos.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"stub": {
+        "next": 31, "runs": 20, "pending": [[11, 10]], "failures": [],
+        "counts": {"outcomes": {"intact": 20}}}, "other": {"runs": 7}}))
+    assert tool() == 0
+    assert totals(tmp_path)["pending"] == []
+    assert totals(tmp_path)["runs"] == totals(tmp_path)["next"] - 1
+    assert json.loads(path.read_text())["other"] == {"runs": 7}
+
+
+def test_a_failing_seed_is_told_with_the_command_that_repeats_it(
+        tool, tmp_path, capsys):
+    assert tool(failing={7}) == 1
+    [failure] = totals(tmp_path)["failures"]
+    assert failure["seed"] == 7
+    assert failure["problems"] == ["wrong", "bytes"]
+    assert failure["command"].endswith("stub.py --seed 7 --runs 1 --verbose")
+    said = capsys.readouterr().out
+    assert "FAILED seed 7: wrong; bytes" in said
+    assert failure["command"] in said
+    assert (tmp_path / "build" / "results" / "chaos" / "stub-1.log").exists()
+    # The failure is history for the next call, whose own runs are good.
+    assert tool() == 0
+    assert totals(tmp_path)["failures"] == [failure]
+
+
+def test_a_crash_is_a_failure(tool, tmp_path):
+    assert tool(crashing={4}) == 1
+    [failure] = totals(tmp_path)["failures"]
+    assert "ended with status 3" in failure["problems"][0]
+    assert "--seed 1 --runs 10" in failure["command"]
+    assert totals(tmp_path)["pending"] == []
+
+
+def test_it_ends_when_it_has_found_enough(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(chaos, "_MOST_FAILURES", 4)
+    # Without an end this would take an hour.
+    assert tool(failing=range(10_000), minutes=60) == 1
+    failures = totals(tmp_path)["failures"]
+    assert 4 <= len(failures) <= 4 * len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("minutes", ["none", "0", "-3", "nan", "inf", "1e999"])
+def test_bad_minutes_are_told_before_anything_is_built(monkeypatch, minutes):
+    monkeypatch.setenv("MINUTES", minutes)
+    monkeypatch.setattr(chaos.build, "build", None)
+    with pytest.raises(OverlayError, match=f"^MINUTES={minutes}: [^\n]*$"):
+        chaos.main(["chaos"])
+
+
+def test_ten_minutes_on_the_release_build_unless_told_otherwise(monkeypatch):
+    ran = []
+    monkeypatch.setattr(chaos.build, "build", lambda variant: variant)
+    monkeypatch.setattr(chaos, "run", lambda *arguments: ran.append(arguments))
+    for minutes in None, "2.5":
+        monkeypatch.delenv("MINUTES", raising=False)
+        if minutes:
+            monkeypatch.setenv("MINUTES", minutes)
+        chaos.main(["chaos"])
+    assert ran == [("release", 10), ("release", 2.5)]
+
+
+def test_a_damaged_file_of_results_is_told(tool, tmp_path):
+    path = tmp_path / "build" / "results" / "chaos.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(OverlayError, match="damaged .*: remove it"):
+        tool()
