@@ -254,8 +254,8 @@ def build_environment():
     return {name: value for name, value in os.environ.items()
             if not name.startswith("PYTHON")
             and name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "GNUMAKEFLAGS",
-                             "MAKEOVERRIDES", "BASE", "ROWS", "PREFIX",
-                             "CDPATH", "VIRTUAL_ENV")}
+                             "MAKEOVERRIDES", "BASE", "ROWS", "MINUTES",
+                             "PREFIX", "CDPATH", "VIRTUAL_ENV")}
 
 
 # --- make --------------------------------------------------------------------

@@ -38,8 +38,8 @@ def _minutes(text):
     except ValueError:
         minutes = math.nan
     if not 0 < minutes < math.inf:
-        raise OverlayError(f"MINUTES={text}: a number above 0 is needed, as in "
-                           "make chaos MINUTES=10")
+        raise OverlayError(f"MINUTES={text}: a number above 0 is needed, as "
+                           "in make chaos MINUTES=10")
     return minutes
 
 
@@ -54,7 +54,8 @@ def run(python, minutes):
         found += fuzzing.found
         say(f"    {name}: {fuzzing.total['runs']} runs in all")
     for failure in found:
-        say(f"FAILED seed {failure['seed']}: {'; '.join(failure['problems'])}\n"
+        problems = "; ".join(failure["problems"])
+        say(f"FAILED seed {failure['seed']}: {problems}\n"
             f"    repeat it with: {failure['command']}")
     say(f"{len(found)} failures; counts and seeds are in {path}")
     return 1 if found else 0

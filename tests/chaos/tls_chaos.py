@@ -312,7 +312,7 @@ async def _play(scenario, listener, report):
     plays = [asyncio.create_task(end.play(socks[name]), name=f"end {name}")
              for name, end in ends.items()]
     try:
-        # Not awaited as they are, which would pass the guard's cancellation on.
+        # Not awaited as they are: that passes the guard's cancellation on.
         await asyncio.wait(plays)
         if scenario.trouble.kind != "stall":
             await asyncio.wait([network])

@@ -322,8 +322,8 @@ class End:
                 and self.name in self.scenario.closers)
 
     async def transfer(self):
-        sending = self.loop.create_task(self._suppressing(self.send()))
-        receiving = self.loop.create_task(self._suppressing(self.receive()))
+        sending = self.loop.create_task(self._suppressing(self.send))
+        receiving = self.loop.create_task(self._suppressing(self.receive))
         try:
             if self._closes("early") or self._closes("abort"):
                 await sending
@@ -339,7 +339,7 @@ class End:
 
     async def _suppressing(self, step):
         try:
-            await step
+            await step()
         except OSError as error:
             self.errors.append(type(error).__name__)
             self._release(error)

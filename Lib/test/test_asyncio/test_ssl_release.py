@@ -102,6 +102,23 @@ class ReleaseTests(TLSTestCase):
                           if type(found) is _Plain], [])
         self.assertEqual(made, [1])
 
+    async def test_socket_error_in_the_handshake_keeps_nothing(self):
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        with self.assertRaises(OSError) as caught:
+            await asyncio.get_running_loop().create_connection(
+                _Plain, sock=ours, ssl=client_context(),
+                server_hostname="localhost")
+        self.assertIsNone(caught.exception.__context__)
+
+    async def test_socket_error_in_the_shutdown_keeps_nothing(self):
+        transport, peer = await self.connect_tls()
+        peer.sock.close()
+        transport.close()
+        exc = await transport.get_protocol().lost
+        self.assertIsInstance(exc, OSError)
+        self.assertIsNone(exc.__context__)
+
     @for_each(tls=(False, True))
     async def test_aborted_transport_is_no_cycle(self, tls):
         connect = self.connect_tls if tls else self.connect

@@ -103,6 +103,16 @@ class StartTLSPausedTests(TLSTestCase):
         self.assertEqual(self.protocol.calls[:2], ["made", "pause"])
         self.assertNotIn("resume", self.protocol.calls)
 
+    async def test_resume_that_comes_after_the_loss_is_not_passed_on(self):
+        await self.pause(*await self.connect())
+        async with self.doing(self.start_tls()) as upgrade:
+            await asyncio.sleep(0)
+            layer = self.transport.get_protocol()
+            self.transport.abort()
+            await upgrade
+        layer.resume_writing()
+        self.assertEqual(self.protocol.calls, ["made", "pause", "lost"])
+
 
 if __name__ == "__main__":
     unittest.main()
