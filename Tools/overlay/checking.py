@@ -139,7 +139,7 @@ def copy_problems(repository, topics, root):
         if path in upstream and path not in replaced:
             yield (f"{path} is a file of CPython's: put the changes in a "
                    f"patch, or list it in patches/replaced")
-        elif _blob(root / path) in texts:
+        elif texts & _blobs(root / path):
             yield f"{path} has the text of a file of CPython's"
 
 
@@ -152,10 +152,11 @@ def _checkout_files(root):
             yield Path(place, name).relative_to(root).as_posix()
 
 
-def _blob(path):
-    """Git's name for the text, with the repository's line ends; None if empty."""
-    data = path.read_bytes().replace(b"\r\n", b"\n")
-    return data and hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+def _blobs(path):
+    """Git's names for the text, as it is and with LF; none for an empty one."""
+    data = path.read_bytes()
+    return {hashlib.sha1(b"blob %d\0" % len(text) + text).hexdigest()
+            for text in (data, data.replace(b"\r\n", b"\n")) if text}
 
 
 # --- Argument Clinic -------------------------------------------------------

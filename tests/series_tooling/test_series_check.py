@@ -154,6 +154,7 @@ def test_generated_code_that_is_up_to_date_is_no_fault(checkout):
 
 
 @pytest.mark.parametrize("path", ["Modules/_asyncio/x.c",
+                                  "Modules/_asyncio/x.h",
                                   "Modules/_asynciomodule.c"])
 def test_stale_generated_code_is_a_fault(checkout, path):
     checkout.make(("one", {path: clinic_source("old")}))
