@@ -22,12 +22,13 @@ NEVER, SOON = 3600, 0.01
 
 class ShutdownTests(TLSTestCase):
 
-    async def begin(self, version, layers=1, *, timeout=NEVER, silence=NEVER):
+    async def begin(self, version, layers=1, *, timeout=NEVER, silence=NEVER,
+                    outermost=None):
         self.enterContext(mock.patch(
             "asyncio.constants.SSL_SILENCE_TIMEOUT", silence, create=True))
         loop = asyncio.get_running_loop()
         self.transport, self.peer = await self.connect_tls(
-            version=version, ssl_shutdown_timeout=timeout)
+            version=outermost or version, ssl_shutdown_timeout=timeout)
         self.protocol = self.transport.get_protocol()
         for _ in range(layers - 1):
             async with self.doing(loop.start_tls(
@@ -60,6 +61,22 @@ class ShutdownTests(TLSTestCase):
         self.assertEqual(await self.peer.read(), b"")
         self.assertFalse(self.protocol.lost.done())
         await self.peer.send(self.answer())
+        await self.check_lost()
+
+    @for_each(timeout=(NEVER, SOON), silence=(NEVER, SOON))
+    async def test_inner_layers_times_are_over_when_it_has_ended(
+            self, timeout, silence):
+        await self.begin(TLS13, 2, timeout=timeout, silence=silence,
+                         outermost=TLS12)
+        outer = self.transport._ssl_protocol._transport._ssl_protocol
+        outer._ssl_shutdown_timeout = NEVER
+        self.transport.close()
+        await self.peer.send(self.peer.close_notify())
+        while not self.transport._ssl_protocol._peer_ended:
+            await asyncio.sleep(0)
+        await asyncio.sleep(3 * SOON)
+        self.assertFalse(self.protocol.lost.done())
+        await self.peer.send(self.peer.close_notify(depth=1))
         await self.check_lost()
 
     async def test_peer_that_sends_is_listened_to(self):
