@@ -1,4 +1,4 @@
-"""Known faults at the switch to TLS, each tried on the running interpreter."""
+"""Known faults of TLS upgrades and closes, each tried on the running interpreter."""
 
 __all__ = ("FAULTS", "observe")
 
@@ -10,6 +10,7 @@ from loopback import ORIGIN, closing, serving
 
 STALLED_AFTER = 3       # seconds; a handshake on loopback takes a few milliseconds
 INJECTED = b"this was sent in clear\r\n"
+ANSWER = b"no space left for this upload\r\n" * 200_000   # more than sockets buffer
 
 
 async def hello_behind_proxy_line(certificates):
@@ -99,6 +100,25 @@ async def first_line_over_tls(reader, writer, context, **options):
     return "accepted" if line == INJECTED else "dropped"
 
 
+async def answered_during_an_upload(certificates):
+    """The server answers and closes while the client still sends (gh-125981)."""
+    async def handle(reader, writer):
+        await reader.readline()
+        writer.write(ANSWER)
+
+    async with serving(handle, ssl=certificates.server(ORIGIN)) as port:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=certificates.client(ORIGIN), server_hostname=ORIGIN)
+        async with closing(writer):
+            writer.write(b"PUT\r\n")
+            answer = await reader.read(1)
+            # The server has closed, and has most of its answer still to send.
+            writer.write(b"the rest of the upload")
+            with contextlib.suppress(OSError):
+                answer += await reader.read()
+            return "whole" if answer == ANSWER else "truncated"
+
+
 # An end that closes right after its start_tls() can reach the peer before the peer's
 # own start_tls() returns; stock warns about that, and it is not the fault meant here.
 
@@ -107,6 +127,7 @@ FAULTS = {
     "ClientHello after PROXY": (hello_behind_proxy_line, "completes"),
     "clear text to the client": (injected_by_server, "refused"),
     "clear text to the server": (injected_by_client, "refused"),
+    "answer during an upload": (answered_during_an_upload, "whole"),
 }
 
 

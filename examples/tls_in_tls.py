@@ -273,12 +273,14 @@ async def demo(options, certificates):
     captures = await request(certificates, options.broken)
     if options.save:
         save(captures, options.save)
-    heading("5. Known faults at the switch to TLS, tried just now")
+    heading("5. Known faults of TLS upgrades and closes, tried just now")
     say(f"""A PROXY protocol line and the ClientHello in one segment (gh-142352): the
         handshake should find the ClientHello; {STALLED_AFTER} s without an end count as
         stalled. Clear text behind STARTTLS or its go-ahead (gh-118642): it should go into
         the handshake and break it; read later as if it had come over TLS, it lets
-        anyone on the path put words in the peer's mouth.""")
+        anyone on the path put words in the peer's mouth. A server that answers and
+        closes while the client still uploads (gh-125981): the answer should arrive
+        whole.""")
     other = await asyncio.to_thread(observe_on, options.compare) if options.compare else {}
     print(f"  this build  {version(sys.executable)}, {sys.executable}")
     if other:
