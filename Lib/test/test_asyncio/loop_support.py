@@ -99,8 +99,12 @@ class LeakCheckMixin:
 
 
 def left_in(loop):
-    """What is alive in a selector *loop* that does not run: kind to list."""
-    keys = () if loop.is_closed() else loop._selector.get_map().values()
+    """What is alive in a *loop* that does not run: kind to list."""
+    # A proactor has neither a map of descriptors nor transports by descriptor.
+    selecting = isinstance(loop, asyncio.SelectorEventLoop)
+    keys = (loop._selector.get_map().values()
+            if selecting and not loop.is_closed() else ())
+    transports = loop._transports.values() if selecting else ()
     own = None if loop._ssock is None else loop._ssock.fileno()
     return {
         "tasks": list(asyncio.all_tasks(loop)),
@@ -108,7 +112,7 @@ def left_in(loop):
                     if not handle.cancelled()],
         "timers": [handle for handle in loop._scheduled
                    if not handle.cancelled()],
-        "transports": [transport for transport in loop._transports.values()
+        "transports": [transport for transport in transports
                        if transport._sock is not None],
         "selector keys": [key for key in keys if key.fd != own],
     }

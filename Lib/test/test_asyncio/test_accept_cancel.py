@@ -79,7 +79,7 @@ class AcceptCancelTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
 
 
 @unittest.skipIf(os.name == 'nt', 'the proactor accepts without a task')
-class AcceptCancelUnstartedTests(unittest.TestCase):
+class AcceptCancelUnstartedTests(LeakCheckMixin, unittest.TestCase):
     """The task is cancelled before its first step."""
 
     def check_connection_is_closed(self, sslcontext=None,
@@ -151,9 +151,43 @@ class AcceptCancelUnstartedTests(unittest.TestCase):
 
         errors = []
         with warnings_helper.check_no_resource_warning(self):
-            asyncio.run(main())
+            asyncio.run(main(), debug=True)
             support.gc_collect()
         self.assertEqual(errors, [])
+
+
+@unittest.skipIf(os.name == 'nt', 'the proactor accepts without a task')
+class AcceptedTransportTests(LeakCheckMixin, unittest.TestCase):
+
+    def test_transport_of_another_class_keeps_its_socket(self):
+        class OwnExtra(asyncio.SelectorEventLoop):
+            def _make_socket_transport(self, *args, extra=None, **kwargs):
+                return super()._make_socket_transport(
+                    *args, extra=dict(extra), **kwargs)
+
+        class Echo(asyncio.Protocol):
+            def connection_made(self, transport):
+                self.transport = transport
+
+            def data_received(self, data):
+                self.transport.write(data)
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(Echo, socket_helper.HOST, 0)
+            with socket.socket() as client:
+                client.setblocking(False)
+                await loop.sock_connect(
+                    client, server.sockets[0].getsockname())
+                for _ in range(3):
+                    await loop.sock_sendall(client, b'ping')
+                    self.assertEqual(await loop.sock_recv(client, 4), b'ping')
+            server.close()
+            await server.wait_closed()
+
+        with asyncio.Runner(loop_factory=OwnExtra) as runner:
+            self.watch_loop(runner.get_loop())
+            runner.run(asyncio.wait_for(main(), support.SHORT_TIMEOUT))
 
 
 if __name__ == '__main__':

@@ -4,10 +4,13 @@ import asyncio
 import os
 import socket
 import unittest
+from asyncio import proactor_events
+from unittest import mock
 
 from test import support
 from test.test_asyncio.loop_support import (
-    LeakCheckMixin, VirtualClockLoop, VirtualClockTestCase, WouldWaitForever)
+    LeakCheckMixin, VirtualClockLoop, VirtualClockTestCase, WouldWaitForever,
+    left_in)
 
 
 def tearDownModule():
@@ -125,6 +128,15 @@ class LeakCheckTests(unittest.TestCase):
             again()
 
         self.assertIn("left by the test: 1 handles", self.failure_of(leave))
+
+    def test_a_loop_without_a_selector_is_asked_for_the_rest(self):
+        handle = mock.Mock()
+        handle.cancelled.return_value = False
+        loop = mock.Mock(proactor_events.BaseProactorEventLoop,
+                         _ready=[handle], _scheduled=[], _ssock=None)
+        found = {kind: things for kind, things in left_in(loop).items()
+                 if things}
+        self.assertEqual(found, {"handles": [handle]})
 
     def test_a_file_is_found(self):
         if not os.path.isdir("/proc/self/fd"):

@@ -143,28 +143,48 @@ class SendfileWaiterWithoutSendmsgTests(SendfileWaiterTests):
 class ProactorSendfileWaiterTests(LeakCheckMixin,
                                   unittest.IsolatedAsyncioTestCase):
 
-    async def test_no_error_is_reported(self):
+    async def asyncSetUp(self):
         running = asyncio.get_running_loop()
-        errors = []
+        self.errors = []
         running.set_exception_handler(
-            lambda loop, context: errors.append(context))
-        written = running.create_future()
+            lambda loop, context: self.errors.append(context))
+        self.written = running.create_future()
         loop = mock.Mock(create_future=running.create_future,
                          call_soon=running.call_soon)
         loop.get_debug.return_value = False
         loop._proactor.recv_into.return_value = running.create_future()
-        loop._proactor.send.return_value = written
-        transport = proactor_events._ProactorSocketTransport(
-            loop, mock.Mock(socket.socket), mock.Mock(asyncio.Protocol))
-        transport.write(b'data')
+        loop._proactor.send.return_value = self.written
+        self.protocol = mock.Mock(asyncio.Protocol)
+        self.transport = proactor_events._ProactorSocketTransport(
+            loop, mock.Mock(socket.socket), self.protocol)
+        self.transport.write(b'data')
+        self.waiter = self.transport._make_empty_waiter()
+
+    async def send_all(self):
+        self.written.set_result(4)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.assertIsNone(self.transport._write_fut)
+
+    async def test_waiter_is_woken(self):
+        self.assertFalse(self.waiter.done())
+        await self.send_all()
+        self.assertTrue(self.waiter.done())
+        self.transport.abort()
+
+    async def test_no_error_is_reported(self):
         # What cancelling sendfile() does, in the pass that ends the write.
-        transport._make_empty_waiter().cancel()
-        written.set_result(4)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        self.assertIsNone(transport._write_fut)
-        self.assertEqual(errors, [])
-        transport.abort()
+        self.waiter.cancel()
+        await self.send_all()
+        self.assertEqual(self.errors, [])
+        self.transport.abort()
+
+    async def test_transport_that_is_closing_ends(self):
+        self.transport.close()
+        self.waiter.cancel()
+        await self.send_all()
+        self.assertEqual(self.errors, [])
+        self.protocol.connection_lost.assert_called_once_with(None)
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ from asyncio import base_subprocess
 from asyncio.subprocess import PIPE
 from test import support
 from test.support import os_helper, warnings_helper
+from test.test_asyncio.loop_support import LeakCheckMixin
 
 
 def tearDownModule():
@@ -24,10 +25,6 @@ ENOUGH_PASSES = 9
 
 
 _Popen = subprocess.Popen
-
-
-def _popen_keeping_descriptors(*args, **kwargs):
-    return _Popen(*args, close_fds=False, **kwargs)
 
 
 class _Protocol(asyncio.SubprocessProtocol):
@@ -68,7 +65,7 @@ def cancel_everything(starting):
 
 @unittest.skipUnless(os.name == 'posix', 'needs a shell')
 @support.requires_subprocess()
-class SubprocessCancelTests(unittest.TestCase):
+class SubprocessCancelTests(LeakCheckMixin, unittest.TestCase):
 
     async def start_and_cancel(self, cancel, passes, command):
         """Start *command*, call *cancel* after *passes* passes of the loop."""
@@ -110,13 +107,21 @@ class SubprocessCancelTests(unittest.TestCase):
         self.assertLessEqual({1, 2, 3, 4, 5, 6}, cancelled)
 
     def check_with_a_grandchild(self, cancel):
-        reader, writer = os.pipe()
-        self.addCleanup(os.close, writer)
-        self.addCleanup(os.close, reader)
+        (reader, writer), (started, starts) = os.pipe(), os.pipe()
+        for fd in reader, writer, started, starts:
+            self.addCleanup(os.close, fd)
         os.set_inheritable(reader, True)
-        with unittest.mock.patch('subprocess.Popen',
-                                 _popen_keeping_descriptors):
-            self.check_each_pass(cancel, f'cat <&{reader} & exec cat')
+        os.set_inheritable(starts, True)
+
+        def popen(*args, **kwargs):
+            process = _Popen(*args, close_fds=False, **kwargs)
+            # Not killed before there is a grandchild.
+            os.read(started, 1)
+            return process
+
+        with unittest.mock.patch('subprocess.Popen', popen):
+            self.check_each_pass(
+                cancel, f'cat <&{reader} & echo >&{starts}; exec cat')
 
     def test_cancelled_caller(self):
         self.check_each_pass(cancel_caller, 'cat')

@@ -9,6 +9,8 @@ import socket
 import ssl
 import struct
 import unittest
+from asyncio import constants
+from unittest import mock
 
 from test import support
 from test.test_asyncio import utils as test_utils
@@ -382,9 +384,11 @@ def rows_of_faults(errors, **others):
 
 
 def rows_of_handshake_faults():
-    for words, row in rows_of_faults(HANDSHAKE_ERRORS, version=tuple(VERSIONS)):
+    versions = tuple(VERSIONS)
+    for words, row in rows_of_faults(HANDSHAKE_ERRORS, version=versions):
         # A stall is in no layer but the one that waits.
-        for shaking in {row["layer"], row["layer"] if row["fault"] == "stall" else 3}:
+        innermost = row["layer"] if row["fault"] == "stall" else 3
+        for shaking in {row["layer"], innermost}:
             yield (f"{words} in the handshake of layer {shaking}",
                    dict(row, shaking=shaking))
 
@@ -397,13 +401,15 @@ class HandshakeFaultTests(FaultTestCase):
         end, peer = await self.connect_layers(
             shaking - 1, api, version, client)
         with losses_of_layers() as losses:
-            await self.check_handshake(
+            error = await self.fail_handshake(
                 end, peer, fault, layer, shaking, client)
             await self.check_lost(end, HANDSHAKE_ERRORS[fault], losses)
+        self.assertIs(error, end.record.lost.result())
         self.assertEqual(len(losses), shaking)
         self.assertNotIn("eof", end.record.calls)
 
-    async def check_handshake(self, end, peer, fault, layer, shaking, client):
+    async def fail_handshake(self, end, peer, fault, layer, shaking, client):
+        """Return what start_tls() raises."""
         options = {"ssl_handshake_timeout": SHORT} if fault == "stall" else {}
         contexts = client_context(), server_context()
         task = asyncio.create_task(outcome(end.start_tls(
@@ -412,7 +418,7 @@ class HandshakeFaultTests(FaultTestCase):
         await passes(3)
         await commit(fault, peer, layer, HANDSHAKE if layer == shaking
                      else APPLICATION_DATA)
-        self.assertIsInstance(await task, HANDSHAKE_ERRORS[fault])
+        return await task
 
 
 @add_tests("check", rows_of_faults(TRANSFER_ERRORS, version=tuple(VERSIONS),
@@ -464,17 +470,21 @@ class ShutdownFaultTests(FaultTestCase):
         peer.layers.pop()
 
 
-@add_tests("check", rows_of_faults(SHUTDOWN_ERRORS, version=tuple(VERSIONS)))
+@add_tests("check", rows_of_faults(SHUTDOWN_ERRORS, version=tuple(VERSIONS),
+                                   much=(False, True)))
 class FlushFaultTests(FaultTestCase):
-    """The peer fails while the end flushes what it wrote before it closed."""
+    """The peer fails while the end flushes what it wrote before it closed.
 
-    async def check(self, *, fault, layer, api, client, version):
+    That is so much that the socket's transport has paused, or too little.
+    """
+
+    async def check(self, *, fault, layer, api, client, version, much):
         end, peer = await self.connect_layers(
             3, api, version, client, lambda number: {
                 "ssl_shutdown_timeout": SHORT},
-            tcp=fault != "truncation")
+            tcp=fault == "reset")
         with losses_of_layers() as losses:
-            end.write(bytes(UNSENT))
+            self.fill(end, much)
             closing = asyncio.create_task(end.close())
             await passes(2)
             await commit(fault, peer, layer)
@@ -483,6 +493,54 @@ class FlushFaultTests(FaultTestCase):
             await self.check_lost(end, SHUTDOWN_ERRORS[fault], losses)
         self.assertEqual(len(losses), 3)
         await closing
+
+    def fill(self, end, much):
+        """Write until the socket takes no more, or far beyond that."""
+        while not end.transports[0].get_write_buffer_size():
+            end.write(bytes(2 ** 12))
+        if much:
+            end.write(bytes(UNSENT))
+        bottom = end.transports[0]
+        self.assertEqual(bottom.get_write_buffer_size()
+                         > bottom.get_write_buffer_limits()[1], much)
+
+
+def rows_of_silence():
+    for row in pairwise(depth=DEPTHS, api=tuple(APIS), client=("end", "peer"),
+                        version=("1.2", "1.3", "1.3 with data unsent")):
+        yield (f"{row['api']} in {layers(row['depth'])} as "
+               f"{'client' if row['client'] == 'end' else 'server'} of TLS "
+               f"{row['version']}", row)
+
+
+@add_tests("check", rows_of_silence())
+class SilentPeerTests(FaultTestCase):
+    """The peer reads all, and never answers a close_notify.
+
+    In TLS 1.2 that is an error; in 1.3 it need not.
+    """
+
+    async def check(self, *, depth, api, client, version):
+        version, *unsent = version.split(" with ")
+        timeout = SHORT if version == "1.2" else GUARD
+        end, peer = await self.connect_layers(
+            depth, api, version, client, lambda number: {
+                "ssl_shutdown_timeout": timeout}, tcp=False)
+        data = LAST_WORDS * 50 if unsent else b""
+        with losses_of_layers() as losses:
+            await self.close_and_listen(end, peer, data)
+            await self.check_lost(
+                end, TimeoutError if version == "1.2" else type(None), losses)
+        self.assertEqual(len(losses), depth)
+
+    async def close_and_listen(self, end, peer, data):
+        """Close the end, and let the peer receive until EOF."""
+        with mock.patch.object(constants, "SSL_SILENCE_TIMEOUT", SHORT):
+            end.write(data)
+            closing = asyncio.create_task(end.close())
+            self.assertEqual(await peer.read_all(), data)
+            await drain(peer)
+            await closing
 
 
 async def drain(peer):
@@ -672,8 +730,11 @@ class InterruptedTests(LayersTestCase):
         for task in tasks:
             self.assertIsInstance(failure(task), (
                 type(None), ConnectionError, EOFError, asyncio.CancelledError))
-        for end in ends:
-            await self.check_calls(end)
+        for each in ends:
+            await self.check_calls(each)
+        if "made" in end.record.calls and "closed" not in how and not over:
+            # What this side does to itself at once is no error.
+            self.assertIsNone(end.record.lost.result())
         return over
 
     def start(self, apis, contexts, depth):
