@@ -286,6 +286,33 @@ def test_project_file_with_crlf_is_resolved_and_recorded_with_lf(checkout):
                                     "<Item n='V5' />\r\n")
 
 
+def test_series_is_built_and_tested_whole_on_the_other_base(
+        checkout, monkeypatch, capsys):
+    checkout.add_base("3.13.15", NEWER | {"Lib/asyncio/tasks.py": changed(
+        NEWER["Lib/asyncio/tasks.py"], "line 18\n", "line eighteen\n")})
+    checkout.import_series()
+    checkout.topic("zero", {"Lib/asyncio/taskgroups.py": "0\n"},
+                   fields="Fixed-in: 3.13.13\n")
+    checkout.topic("one", tasks("line 20\n", "ours 20\n"))
+    checkout.topic("two", {"Lib/test/test_two.py": ""})
+    checkout.export()
+    tested = []
+
+    def run_topics_tests(python, topics, *, base, what, log):
+        tested.append((python, [topic.name for topic in topics],
+                       base.version, what, log.name))
+
+    monkeypatch.setattr(rebasing.build, "build", lambda *, variant, base:
+                        f"{variant} on {base.version}")
+    monkeypatch.setattr(rebasing, "run_topics_tests", run_topics_tests)
+    rebasing.rebase_series(checkout.fetch("3.13.15"), checkout.root)
+    assert tested == [("release on 3.13.15", ["zero", "one", "two"],
+                       "3.13.15", "the series on 3.13.15",
+                       "rebase-3.13.15.log")]
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "3 topics on 3.13.15; fixed there: zero; with a patch of its own: one")
+
+
 def test_base_of_the_patches_is_no_base_to_rebase_to(checkout):
     with pytest.raises(OverlayError, match="name another one"):
         rebasing.bring(checkout.fetch("3.13.5"), checkout.root)
