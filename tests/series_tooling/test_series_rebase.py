@@ -55,6 +55,15 @@ def resolve(checkout, text=RESOLVED):
     checkout.git("add", "Lib/asyncio/tasks.py", folder=folder)
 
 
+def edit_there(checkout, text):
+    """Have topic "one" make *text* of line 20 on the other base alone."""
+    folder = there(checkout).path
+    write_files(folder, {"Lib/asyncio/tasks.py": changed(
+        NEWER["Lib/asyncio/tasks.py"], "line 20\n", text)})
+    checkout.git("commit", "--quiet", "--all", "--amend", "--no-edit",
+                 folder=folder)
+
+
 def finished(checkout):
     """True if the outcome is recorded, and what was resolved is composed."""
     assert composed(checkout, OTHER)["Lib/asyncio/tasks.py"] == (
@@ -149,6 +158,33 @@ def test_series_that_changed_during_a_rebase_is_told(checkout):
     stopped(checkout)
     write_files(checkout.root, {"Lib/own.py": "other\n"})
     stopped(checkout, "the series changed since")
+
+
+def test_series_that_changed_is_told_before_an_edit_is_recorded(checkout):
+    checkout.make(("one", tasks("line 20\n", "ours 20\n")))
+    bring(checkout)
+    edit_there(checkout, "there 20\n")
+    path = checkout.root / "patches" / "one.patch"
+    path.write_text(changed(path.read_text(), "+ours 20", "+ours XX"))
+    before = checkout.snapshot()
+    stopped(checkout, "the series changed since")
+    assert checkout.snapshot() == before
+
+
+def test_patch_written_by_hand_during_a_rebase_is_not_overwritten(
+        checkout, monkeypatch):
+    checkout.make(("one", tasks("line 20\n", "ours 20\n")))
+    bring(checkout)
+    edit_there(checkout, "there 20\n")
+
+    def exported_variants(*arguments):
+        write_files(checkout.root, {VARIANT: "by hand\n"})
+        return real(*arguments)
+
+    real = rebasing.exported_variants
+    monkeypatch.setattr(rebasing, "exported_variants", exported_variants)
+    stopped(checkout, f"{VARIANT}: changed in the checkout")
+    assert (checkout.root / VARIANT).read_text() == "by hand\n"
 
 
 def test_context_that_differs_is_merged_by_git_alone(checkout):
