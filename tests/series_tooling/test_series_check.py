@@ -336,6 +336,15 @@ def test_message_that_a_mail_would_lose_is_told(checkout):
     assert any("'--- so'" in problem for problem in check(checkout))
 
 
+def test_text_that_a_mail_would_lose_is_told(checkout):
+    checkout.make(("one", {"Lib/test/own.txt": "kept\n"}),
+                  ("two", {"Lib/test/dos.txt": "one\r\ntwo\r\n"}))
+    with pytest.raises(OverlayError,
+                       match="git am makes another Lib/test/dos.txt of"):
+        review(checkout)
+    assert not (checkout.root / "build" / "review").exists()
+
+
 # --- Steps -----------------------------------------------------------------------------
 
 def test_scratch_series_is_made_anew_only_when_the_series_changed(checkout):
