@@ -367,11 +367,17 @@ def test_series_that_is_not_one_commit_a_topic_is_refused(checkout, make,
     refused(checkout, told)
 
 
-def test_export_during_a_rebase_is_refused(checkout):
+@pytest.mark.parametrize("options, file", [
+    (("-i", "base"), "rebase-merge"),
+    (("--apply", "--onto", "base", "HEAD~1"), "rebase-apply")])
+def test_export_during_a_rebase_is_refused(checkout, options, file):
     checkout.make(("one", tasks("line 7\n", "seven\n")),
                   ("two", tasks("line 7\n", "7\n")))
-    checkout.git("rebase", "-i", "base", check=False,
+    checkout.git("rebase", *options, check=False,
                  GIT_SEQUENCE_EDITOR="sed -i 1d")
+    assert (checkout.series / ".git" / file).is_dir()
+    # Nothing but git's own note tells of it then.
+    checkout.git("reset", "--quiet", "--hard")
     refused(checkout, "a git rebase is under way")
 
 
