@@ -362,6 +362,19 @@ def test_scratch_series_is_made_anew_only_when_the_series_changed(checkout):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("command", [
+    ("commit", "--quiet", "--allow-empty", "-m", "more"),
+    ("checkout", "--quiet", "--detach", "base")])
+def test_scratch_series_is_made_anew_when_its_commits_are_others(checkout,
+                                                                 command):
+    checkout.make(("one", tasks("line 7\n", "seven\n")))
+    base = fetch_base(offline=True)
+    repository = scratch_series(base, checkout.root)
+    head = repository.head()
+    checkout.git(*command, folder=repository.path)
+    assert scratch_series(base, checkout.root).head() == head
+
+
 def test_tests_of_a_topic_are_found_by_their_path(checkout):
     checkout.make(("one", {"Lib/test/test_one.py": "", "Lib/test/help.py": "",
                            "Lib/test/test_two/test_x.py": "",
