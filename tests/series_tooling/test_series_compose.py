@@ -329,6 +329,15 @@ def test_fingerprint_changes_with_what_is_composed_and_nothing_else(checkout):
                               upto="one", root=checkout.root) != after["one"]
 
 
+def test_fingerprint_changes_with_the_mode_of_an_own_file(checkout):
+    make_two_steps(checkout)
+    before = prints(checkout)
+    (checkout.root / "Lib/asyncio/late.py").chmod(0o755)
+    after = prints(checkout)
+    assert after["one"] == before["one"]
+    assert after["two"] != before["two"] and after[None] != before[None]
+
+
 # --- Bad input -------------------------------------------------------------------
 
 def test_series_without_its_file_is_told(checkout):
