@@ -429,11 +429,14 @@ def test_check_each_runs_again_only_what_changed(checkout, monkeypatch):
     assert tested == [["one"], ["one", "two"], ["one", "two", "three"]]
 
 
-@pytest.mark.parametrize("path", ["Doc/library/own.rst", "InternalDocs/own.md"])
-def test_check_each_does_not_run_again_for_a_page(checkout, monkeypatch, path):
+@pytest.mark.parametrize("path, again", [
+    ("Doc/library/own.rst", []), ("InternalDocs/own.md", []),
+    ("Misc/NEWS.d/next/Library/own.rst", []), ("Misc/own.txt", ["one"])])
+def test_check_each_runs_again_for_all_but_pages_and_news(
+        checkout, monkeypatch, path, again):
     checkout.make(("one", {path: "one\n"}))
     assert built_steps(checkout, monkeypatch) == ["one"]
     write_files(checkout.root, {path: "two\n"})
-    assert built_steps(checkout, monkeypatch) == []
+    assert built_steps(checkout, monkeypatch) == again
 
 
