@@ -441,3 +441,22 @@ def test_the_key_of_stock_has_the_arguments_of_regrtest(tmp_path, monkeypatch):
             compare.compare_asyncio(tmp_path / "python", tmp_path / "python",
                                     jobs=jobs)
     assert len(set(keys)) == 4
+
+
+def test_both_sides_of_a_comparison_run_all_that_the_machine_allows(
+        upstream, monkeypatch):
+    """What both sides skip would be the same, and green."""
+    runs = []
+
+    def seen(*sides, stock_key):
+        runs.extend((run.variant, run.tests) for run in sides)
+        return compare.Comparison({}, {}, [], [], [])
+
+    monkeypatch.setattr(compare, "_test_folder",
+                        dict(zip(("stock", "ours"), upstream)).get)
+    monkeypatch.setattr(compare, "key_of", lambda *arguments: "key")
+    monkeypatch.setattr(compare, "compare", seen)
+    compare.compare_asyncio("stock", "ours")
+    wanted = ("-u", "all,-gui,-network,-largefile,-urlfetch,-walltime",
+              "-M", "3g", "test_asyncio")
+    assert runs == [("stock", wanted), ("release", wanted)]

@@ -245,6 +245,26 @@ def test_cpythons_tests_get_what_is_left_of_the_time(
     assert limits[1] < limits[0] <= 100 - suite._MARGIN
 
 
+def test_cpythons_tests_may_use_all_that_is_on_the_machine(
+        run_steps, pytest_step, monkeypatch):
+    """What they may not use they skip, and the run would be green."""
+    asked = []
+
+    def run_judged(python, tests, stock, *, variant, **options):
+        asked.append((variant, *tests))
+        return suite.compare.Judgement(launcher.Result(0, run=1))
+
+    monkeypatch.setattr(suite.compare, "run_judged", run_judged)
+    monkeypatch.setattr(build, "build", lambda *arguments: Path("python"))
+    monkeypatch.setattr(suite, "load_settings", Settings)
+    run_steps(a=suite._debug, b=suite._neighbours)
+    suite.main(["test-asyncio"])
+    allowed = "-u", "all,-gui,-network,-largefile,-urlfetch,-walltime"
+    assert asked == [("debug", *allowed, "test_asyncio"),
+                     ("release", *allowed, *suite._NEIGHBOURS),
+                     ("release", *allowed, "test_asyncio")]
+
+
 def made_up_verdict(monkeypatch, **lists):
     result = launcher.Result(2, run=5, failures=2, skipped=1)
     monkeypatch.setattr(

@@ -35,6 +35,13 @@ def test_what_fails_on_stock_of_the_same_base_too_is_no_failure(run):
                                           "stock of 3.99.1")
 
 
+def test_they_may_use_all_that_is_on_the_machine(run):
+    """What they may not use they skip, and the run would be green."""
+    python, tests, stock = run()
+    assert tests[:2] == [
+        "-u", "all,-gui,-network,-largefile,-urlfetch,-walltime"]
+
+
 def test_what_stock_passes_is_a_failure_that_is_named(run):
     with pytest.raises(OverlayError, match="a step failed: a, and 1 more"):
         run(broken=("a", "b"))
