@@ -1,6 +1,7 @@
 """A protocol over TLS gets all that its peer sent before it closed."""
 
 import asyncio
+import ssl
 import unittest
 
 from test.test_asyncio.tls_support import (
@@ -29,6 +30,20 @@ class _AbortsOnData(Recorder):
     def data_received(self, data):
         super().data_received(data)
         self.transport.abort()
+
+
+class _FailsOnData(Recorder):
+
+    def data_received(self, data):
+        self.calls.append("data")
+        raise ZeroDivisionError
+
+
+class _FailsOnBuffer(BufferedRecorder):
+
+    def buffer_updated(self, nbytes):
+        self.calls.append("data")
+        raise ZeroDivisionError
 
 
 class EOFDataTests(TLSTestCase):
@@ -145,6 +160,34 @@ class EOFDataTests(TLSTestCase):
         self.transport.resume_reading()
         async with asyncio.timeout(GUARD):
             self.assertIsNone(await self.protocol.lost)
+        self.assertEqual(self.protocol.calls, ["made", "lost"])
+
+    @for_each(factory=(_FailsOnData, _FailsOnBuffer), layers=(1, 2),
+              version=VERSIONS, end=ENDS, paused=(False, True))
+    async def test_protocol_that_fails_gets_nothing_more(
+            self, factory, layers, version, end, paused):
+        data = await self.begin(factory, version, layers, end)
+        if paused:
+            self.transport.pause_reading()
+        await self.send(data)
+        self.transport.resume_reading()
+        async with asyncio.timeout(GUARD):
+            self.assertIsInstance(await self.protocol.lost, ZeroDivisionError)
+        self.assertEqual(self.protocol.calls, ["made", "data", "lost"])
+        [report] = self.take_reports()
+        self.assertIsInstance(report["exception"], ZeroDivisionError)
+
+    @for_each(factory=(Recorder, BufferedRecorder), layers=(1, 2),
+              version=VERSIONS)
+    async def test_what_cannot_be_decrypted_is_no_end(
+            self, factory, layers, version):
+        await self.upgraded(factory, version, layers)
+        self.transport.pause_reading()
+        data = self.peer.seal(b"this is no record", depth=layers - 1)
+        await self.send(data)
+        self.transport.resume_reading()
+        async with asyncio.timeout(GUARD):
+            self.assertIsInstance(await self.protocol.lost, ssl.SSLError)
         self.assertEqual(self.protocol.calls, ["made", "lost"])
 
 

@@ -70,6 +70,18 @@ class ReleaseTests(TLSTestCase):
         self.assertEqual([len(buffer) for buffer in held], [0, 0, 0])
         self.assertEqual(layer._incoming.pending + layer._outgoing.pending, 0)
 
+    async def test_kept_transport_keeps_nothing_that_was_not_read(self):
+        transport, peer = await self.connect_tls()
+        layer = transport._ssl_protocol
+        transport.pause_reading()
+        await peer.write(bytes(1000))
+        async with asyncio.timeout(GUARD):
+            while not layer._incoming.pending:
+                await asyncio.sleep(0)
+            transport.abort()
+            await transport.get_protocol().lost
+        self.assertEqual(layer._incoming.pending, 0)
+
     async def test_failed_start_tls_leaves_nothing(self):
         transport, peer = await self.connect(_Plain)
         upgrade = asyncio.create_task(asyncio.get_running_loop().start_tls(
@@ -118,6 +130,24 @@ class ReleaseTests(TLSTestCase):
         exc = await transport.get_protocol().lost
         self.assertIsInstance(exc, OSError)
         self.assertIsNone(exc.__context__)
+
+    async def test_what_is_held_up_is_sent_by_a_close(self):
+        transport, peer = await self.connect_tls()
+        # As a renegotiation does.
+        transport._test__append_write_backlog(b"held up")
+        transport.close()
+        self.assertEqual(await peer.read_all(), b"held up")
+        transport.abort()
+
+    async def test_failure_to_send_what_is_held_up_ends_the_connection(self):
+        transport, peer = await self.connect_tls()
+        transport._test__append_write_backlog("no bytes")
+        transport.close()
+        async with asyncio.timeout(GUARD):
+            self.assertIsInstance(
+                await transport.get_protocol().lost, TypeError)
+        [report] = self.take_reports()
+        self.assertIsInstance(report["exception"], TypeError)
 
     @for_each(tls=(False, True))
     async def test_aborted_transport_is_no_cycle(self, tls):

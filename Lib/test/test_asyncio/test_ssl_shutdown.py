@@ -62,6 +62,7 @@ class ShutdownTests(TLSTestCase):
         self.assertFalse(self.protocol.lost.done())
         await self.peer.send(self.answer())
         await self.check_lost()
+        self.assertEqual(self.protocol.calls, ["made", "eof", "lost"])
 
     @for_each(timeout=(NEVER, SOON), silence=(NEVER, SOON))
     async def test_inner_layers_times_are_over_when_it_has_ended(
@@ -139,6 +140,25 @@ class ShutdownTests(TLSTestCase):
         if answer == "last":
             await self.peer.send(self.answer())
         await self.check_lost()
+
+    @for_each(layers=(1, 2))
+    async def test_silence_ends_no_connection_that_is_open(self, layers):
+        await self.begin(TLS13, layers, silence=SOON)
+        written = 0
+        while "pause" not in self.protocol.calls:
+            self.transport.write(WRITTEN)
+            written += len(WRITTEN)
+        while written:
+            written -= len(await self.peer.read())
+        async with asyncio.timeout(GUARD):
+            while "resume" not in self.protocol.calls:
+                await asyncio.sleep(0)
+        layer = self.transport._ssl_protocol
+        for _ in range(layers):
+            self.assertIsNone(layer._silence_handle)
+            layer = getattr(layer._transport, "_ssl_protocol", None)
+        await asyncio.sleep(3 * SOON)
+        self.assertEqual(self.protocol.calls, ["made", "pause", "resume"])
 
     async def test_lost_connection_leaves_no_timer(self):
         await self.begin(TLS13)

@@ -1,10 +1,11 @@
-"""Flow control of writing on a TLS transport with a limit of zero."""
+"""Flow control on a TLS transport with a limit of zero."""
 
 import asyncio
 import unittest
 
 from test.test_asyncio.tls_support import (
-    GUARD, TLSTestCase, client_context, server_context)
+    GUARD, BufferedRecorder, Recorder, TLSTestCase, client_context, for_each,
+    server_context)
 
 
 def tearDownModule():
@@ -51,6 +52,36 @@ class WriteLimitTests(TLSTestCase):
             while "resume" not in protocol.calls:
                 await asyncio.sleep(0)
         self.assertEqual(protocol.calls, ["made", "pause", "resume"])
+
+
+class ReadLimitTests(TLSTestCase):
+
+    @for_each(factory=(Recorder, BufferedRecorder))
+    async def test_reading_goes_on_with_a_limit_of_zero(self, factory):
+        transport, peer = await self.connect_tls(factory)
+        protocol = transport.get_protocol()
+        transport.set_read_buffer_limits(0)
+        for paused in False, True:
+            if paused:
+                transport.pause_reading()
+            await peer.write(bytes(1000))
+            for _ in range(3):
+                await asyncio.sleep(0)
+            transport.resume_reading()
+            while len(protocol.data) < 1000:
+                await asyncio.sleep(0)
+            protocol.data.clear()
+
+    async def test_anything_unread_is_over_a_limit_of_zero(self):
+        transport, peer = await self.connect_tls()
+        transport.set_read_buffer_limits(0)
+        transport.pause_reading()
+        await peer.write(b"some")
+        below = transport._ssl_protocol._transport
+        async with asyncio.timeout(GUARD):
+            while below.is_reading():
+                await asyncio.sleep(0)
+        self.assertGreater(transport.get_read_buffer_size(), 0)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import unittest
 
+from test.support.warnings_helper import check_no_resource_warning
 from test.test_asyncio.tls_support import (
     GUARD, TLSTestCase, client_context, server_context)
 
@@ -101,7 +102,8 @@ class ProtocolTests(TLSTestCase):
 
     async def test_buffered_data_of_a_wrong_type_changes_nothing(self):
         transport, peer = await self.connect()
-        with self.assertRaises(TypeError):
+        # No layer has been made, either.
+        with check_no_resource_warning(self), self.assertRaises(TypeError):
             await self.start_tls(transport, client_context(),
                                  buffered_data="220 ready")
         await peer.send(b"in clear")

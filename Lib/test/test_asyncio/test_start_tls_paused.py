@@ -4,7 +4,7 @@ import asyncio
 import unittest
 
 from test.test_asyncio.tls_support import (
-    GUARD, TLSTestCase, client_context, server_context)
+    GUARD, Recorder, TLSTestCase, client_context, server_context)
 
 
 def tearDownModule():
@@ -68,6 +68,8 @@ class StartTLSPausedTests(TLSTestCase):
             # begins the handshake.
             asyncio.get_running_loop().call_soon(self.raise_the_limits)
             data = await self.read_the_clear_text()
+            # What it wrote now would be in clear.
+            self.assertEqual(self.protocol.calls, ["made", "pause"])
             await self.finish(data[len(self.clear):])
             await upgrade
         self.assertEqual(self.protocol.calls, ["made", "pause", "resume"])
@@ -76,6 +78,17 @@ class StartTLSPausedTests(TLSTestCase):
         self.transport.set_write_buffer_limits(
             high=10 * len(self.clear), low=5 * len(self.clear))
         self.transport._maybe_resume_protocol()
+
+    async def test_protocol_that_was_not_paused_is_not_resumed(self):
+        await self.pause(*await self.connect())
+        paused, self.protocol = self.protocol, Recorder()
+        async with self.doing(self.start_tls()) as upgrade:
+            data = await self.read_the_clear_text()
+            await self.finish(data[len(self.clear):])
+            await upgrade
+        self.assertEqual(self.protocol.calls, [])
+        self.assertEqual(paused.calls, ["made", "pause"])
+        self.upgraded.abort()
 
     async def test_flow_control_goes_on_over_tls(self):
         await self.pause(*await self.connect())
@@ -112,6 +125,15 @@ class StartTLSPausedTests(TLSTestCase):
             await upgrade
         layer.resume_writing()
         self.assertNotIn("resume", self.protocol.calls)
+
+    async def test_lost_protocol_is_not_paused(self):
+        transport, _ = await self.connect_tls()
+        protocol = transport.get_protocol()
+        transport._test__append_write_backlog(b"never sent")
+        transport.abort()
+        await protocol.lost
+        transport.set_write_buffer_limits(0)
+        self.assertEqual(protocol.calls, ["made", "lost"])
 
 
 if __name__ == "__main__":

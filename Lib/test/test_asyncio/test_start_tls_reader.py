@@ -76,6 +76,21 @@ class StartTLSReaderTests(TLSTestCase):
         async with asyncio.timeout(GUARD):
             self.assertEqual(await self.reader.readexactly(4), b"more")
 
+    async def test_reader_that_was_full_of_clear_text_reads_ahead(self):
+        reader, writer, peer = await self.connect_streams(
+            limit=10, server_side=True)
+        await peer.send(b"line\n" + peer.add_layer(client_context()))
+        self.assertEqual(await reader.readline(), b"line\n")
+        self.assertFalse(writer.transport.is_reading())
+        async with self.doing(writer.start_tls(server_context())) as upgrade:
+            await peer.handshake()
+            await upgrade
+        self.assertTrue(writer.transport.is_reading())
+        await peer.write(b"more")
+        async with asyncio.timeout(GUARD):
+            while reader._buffer != b"more":
+                await asyncio.sleep(0)
+
     async def test_close_with_the_end_of_the_handshake_logs_nothing(self):
         with self.assertNoLogs("asyncio", "WARNING"):
             await self.upgrade_with(

@@ -295,6 +295,11 @@ UNSENT = 2 ** 20  # Far more than there is room for between end and peer.
 SHORT = 0.05  # A timeout that is to come, in seconds.
 
 
+def shutdown_timeout(fault):
+    """The time for a shutdown that the *fault* ends: before, or by, its end."""
+    return SHORT if fault == "stall" else GUARD
+
+
 async def commit(fault, peer, layer, record_type=APPLICATION_DATA):
     """Let the *peer* commit a fault in the *layer*.
 
@@ -453,7 +458,8 @@ class ShutdownFaultTests(FaultTestCase):
     async def check(self, *, fault, layer, api, client, version):
         end, peer = await self.connect_layers(
             3, api, version, client, lambda number: {
-                "ssl_shutdown_timeout": SHORT if number == layer else GUARD})
+                "ssl_shutdown_timeout": shutdown_timeout(fault)
+                if number == layer else GUARD})
         closing = asyncio.create_task(end.close())
         with losses_of_layers() as losses:
             for number in range(3, layer, -1):
@@ -481,7 +487,7 @@ class FlushFaultTests(FaultTestCase):
     async def check(self, *, fault, layer, api, client, version, much):
         end, peer = await self.connect_layers(
             3, api, version, client, lambda number: {
-                "ssl_shutdown_timeout": SHORT},
+                "ssl_shutdown_timeout": shutdown_timeout(fault)},
             tcp=fault == "reset")
         with losses_of_layers() as losses:
             self.fill(end, much)
