@@ -117,3 +117,19 @@ def test_new_name_does_not_come_between_the_last_class_and_its_member():
                          "x: int\nclass C:\n    def b(self): ...\n")
     assert merged == ("class C:\n    def a(self): ...\n"
                       "    def b(self): ...\nx: int\n")
+
+
+def test_names_are_put_behind_their_neighbour_in_each_tuple():
+    merged = stubs.merge(
+        "if x:\n    __all__ = (\n        'A',  # from a\n        'C',\n    )\n"
+        "else:\n    __all__ = ('B', 'C')\n",
+        '__all__ += ("A", "New", "Newer")\n')
+    assert merged == (
+        "if x:\n    __all__ = (\n        'A',  # from a\n"
+        '        "New",\n        "Newer",\n'
+        "        'C',\n    )\nelse:\n    __all__ = ('B', 'C')\n")
+
+
+def test_names_without_a_neighbour_are_added_at_the_end():
+    merged = stubs.merge("__all__ = ('B',)\n", "__all__ += ('New',)\n")
+    assert merged == "__all__ = ('B',)\n__all__ += ('New',)\n"

@@ -102,6 +102,8 @@ class _Merge:
                 if not self._merge_class(node, known.get(_name(node), ()))]
         dropped = set()
         for node in rest:
+            if self._extend_all(node, known):
+                continue
             name = _name(node)
             if name in known and name not in dropped:
                 dropped.add(name)
@@ -118,6 +120,26 @@ class _Merge:
             self.body(old.body, node.body, old.end_lineno,
                       " " * (old.col_offset + 4))
         return True
+
+    def _extend_all(self, node, known):
+        """Put the names of `__all__ += (…)` where they belong.
+
+        That is behind the first of them, in each of typeshed's tuples that
+        has it; return whether there are any.
+        """
+        if (not isinstance(node, ast.AugAssign)
+                or ast.unparse(node.target) != "__all__"):
+            return False
+        before, *names = ast.literal_eval(node.value)
+        found = [element for old in known.get("__all__", ())
+                 if isinstance(getattr(old, "value", None), ast.Tuple)
+                 for element in old.value.elts
+                 if ast.literal_eval(element) == before]
+        for element in found:
+            indent = " " * element.col_offset
+            self._added.setdefault(element.end_lineno, []).extend(
+                f'{indent}"{name}",' for name in names)
+        return bool(found)
 
     def _drop(self, node):
         start, end = _first_line(node), node.end_lineno

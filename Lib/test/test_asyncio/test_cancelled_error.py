@@ -35,6 +35,9 @@ SWALLOWS = {
     'locks.Condition.wait: except exceptions.CancelledError': (
         'held until the lock is regained, and raised then',
         'test_condition_regains_its_lock_before_it_is_cancelled'),
+    'scopes.cancel_and_wait: except exceptions.CancelledError': (
+        'raised when all have ended',
+        'test_cancelled_cancel_and_wait_waits_for_all'),
     'staggered.staggered_race: except exceptions_mod.CancelledError': (
         'passed on to the attempts, and raised when they have ended',
         'test_cancelled_race_waits_for_its_attempts'),
@@ -531,6 +534,18 @@ class HandlerTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
         await asyncio.wait([working])
         self.assertTrue(working.cancelled())
         self.assertEqual(ended, [()])
+
+    async def test_cancelled_cancel_and_wait_waits_for_all(self):
+        ended = []
+        ending = asyncio.create_task(self.end_slowly(ended))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(asyncio.cancel_and_wait(ending))
+        await asyncio.sleep(0)
+        waiting.cancel('enough')
+        await asyncio.wait([waiting])
+        self.assertTrue(waiting.cancelled())
+        self.assertTrue(ending.done())
+        self.assertEqual(len(ended), 1)
 
     async def test_cancelled_race_waits_for_its_attempts(self):
         ended = []

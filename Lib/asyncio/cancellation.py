@@ -1,0 +1,649 @@
+"""What a task knows of its cancellation: where it is in the tree of scopes,
+who asks it to stop, and what it was told of it."""
+
+__all__ = ()
+
+import contextvars
+import heapq
+
+from . import exceptions
+from . import futures
+from . import tasks
+from .log import logger
+
+
+# How it works
+#
+# *Edge* requests come by Task.cancel(), and are delivered once.  A *level*
+# cancellation is a cancelled scope: it is delivered at every wait below it.
+#
+# A Task has a Canceller from the moment at which it first enters a scope, a
+# timeout or a group, or is made in a group below a scope; the Task calls it
+# where it suspends, parks, resumes, is cancelled and ends.  Without one it
+# works as ever.
+#
+# Nodes make a tree.  A node is effectively cancelled if it is cancelled, or
+# if its parent is and it does not hide that; every change is pushed down at
+# once, so that asking is one look.  The host of a node is the Canceller of
+# the task that entered it; the node of a group has members instead: those of
+# the group's tasks.  A Canceller's node is the innermost one it is in.
+#
+# Level: a task that parks in an effectively cancelled node has its future
+# cancelled, and so has a parked task whose node becomes so; once for each
+# wait.  What is not a plain future is cancelled in a pass of its own, so that
+# what was just made gets its first step.  A bare yield is told on resuming.
+#
+# Edge: a request is either *held* (a node that holds stands between where the
+# task is and where the request comes from), *pending* (Task._must_cancel), or
+# delivered.  All of them count in cancelling(); those not held are
+# *outstanding*.
+
+
+# Deliveries in a row that end no wait otherwise, after which they come by
+# timer: code that swallows them would spin.
+STORM_LIMIT = 100
+# Seconds between deliveries then: the first, doubled up to the last.
+STORM_FIRST_PAUSE = 0.001
+STORM_LAST_PAUSE = 0.1
+
+# The node that holds, in whose block this context was made.
+_inside = contextvars.ContextVar("asyncio_shield")
+
+# Default of arguments for which None means "outside of all nodes".
+_FOREIGN = object()
+
+# Types whose cancel() runs no code but schedules callbacks.
+_PLAIN = frozenset({futures.Future, futures._PyFuture})
+
+
+class Node:
+    """A place in the tree of scopes.
+
+    Its fields are changed by the methods here only.
+    """
+
+    __slots__ = ("parent", "host", "members", "children", "owner", "deadline",
+                 "queued", "cancelled", "effective", "hides", "holds", "msg",
+                 "outside", "__weakref__")
+
+    def __init__(self):
+        # The node around this one; None outside of all, and once closed.
+        self.parent = None
+        # Canceller of the task that is in it; None for a group's.
+        self.host = None
+        # Cancellers of a group's tasks, in their order; None for a scope's.
+        self.members = None
+        # Open nodes whose parent this is, in their order.
+        self.children = {}
+        # What the user holds, while it is open: told when the deadline
+        # passes.
+        self.owner = None
+        # On loop.time(), or None.
+        self.deadline = None
+        # The deadline of its live entry in Deadlines, or None.
+        self.queued = None
+        self.cancelled = False
+        # Cancelled, or below a cancelled node that is not hidden.
+        self.effective = False
+        # Level cancellation from outside is not seen.
+        self.hides = False
+        # Edge requests from outside wait.
+        self.holds = False
+        # The text of the cancellation.
+        self.msg = None
+        # What _inside was before this node was put there.
+        self.outside = None
+
+    def attach(self, parent):
+        self.parent = parent
+        if parent is not None:
+            parent.children[self] = None
+        self.effective = self._is_effective()
+
+    def detach(self):
+        """Leave the tree; what is below gets to the parent."""
+        parent, self.parent = self.parent, None
+        self.host = None
+        children, self.children = self.children, {}
+        if parent is not None:
+            parent.children.pop(self, None)
+            parent.children.update(children)
+        for child in children:
+            child.parent = parent
+        push_down(children)
+
+    def cancel(self, msg=None):
+        if not self.cancelled:
+            self.cancelled = True
+            self.msg = msg
+            push_down((self,))
+
+    def visible(self):
+        """Iterate over the nodes whose cancellation is seen here."""
+        node = self
+        while node is not None:
+            yield node
+            if node.hides:
+                return
+            node = node.parent
+
+    def text(self):
+        """Return the message of the outermost visible cancelled node."""
+        msg = None
+        for node in self.visible():
+            if node.cancelled:
+                msg = node.msg
+        return msg
+
+    def create(self, make, coro, **kwargs):
+        """Return make(coro, **kwargs): a task of this node's group."""
+        owners = tasks._pending_owners
+        owners[id(coro)] = self
+        try:
+            task = make(coro, **kwargs)
+        finally:
+            unclaimed = owners.pop(id(coro), None)
+        if unclaimed is not None:
+            # A factory wrapped the coroutine, or has tasks of its own.
+            self.adopt(task)
+        return task
+
+    def adopt(self, task):
+        """Take a new task of this node's group, before its first step."""
+        canceller = canceller_of(task)
+        if canceller is not None and canceller.group is None:
+            canceller.join(self)
+
+    def _is_effective(self):
+        return self.cancelled or (not self.hides and self.parent is not None
+                                  and self.parent.effective)
+
+    def _reached(self):
+        """The cancellers of tasks that are right here."""
+        if self.members is not None:
+            return [c for c in self.members if c.node is self]
+        if self.host is not None and self.host.node is self:
+            return [self.host]
+        return []
+
+
+def push_down(nodes):
+    """Tell what is below of a change in *nodes*, and ask the parked tasks."""
+    stack = list(nodes)
+    stack.reverse()
+    reached = []
+    while stack:
+        node = stack.pop()
+        effective = node._is_effective()
+        if effective is node.effective:
+            continue
+        node.effective = effective
+        if effective:
+            reached += node._reached()
+        stack += reversed(node.children)
+    for canceller in reached:
+        canceller.deliver()
+
+
+class Request:
+    """Someone's request that a task stop."""
+
+    __slots__ = ("origin", "msg")
+
+    def __init__(self, origin, msg):
+        # The node in force where the asker was entered; None: outside of all.
+        self.origin = origin
+        self.msg = msg
+
+
+class Canceller:
+    """The part of a task that knows of requests and deliveries.
+
+    Guards (scopes, timeouts and groups that the task has entered) have
+    ``baseline``, ``arm()`` and ``abandon()``.
+    """
+
+    __slots__ = ("task", "loop", "node", "group", "guards", "armed", "held",
+                 "pending", "asking", "may_end", "told", "accepted", "yielded",
+                 "streak", "handle", "next_time")
+
+    def __init__(self, task):
+        # None once the task has ended.
+        self.task = task
+        self.loop = futures._get_loop(task)
+        # The innermost node that the task is in, or None.
+        self.node = None
+        # The node of the group that the task belongs to, or None.
+        self.group = None
+        # What is entered, outermost first; the first *armed* have their
+        # timers.  Those of the rest are made when the task first suspends.
+        self.guards = []
+        self.armed = 0
+        # Requests that a shield defers, and those of _must_cancel.
+        self.held = []
+        self.pending = []
+        # The origin of the request that is being made.
+        self.asking = _FOREIGN
+        # What is pending was held: a task that ends first ends normally.
+        self.may_end = False
+        # This wait has had its delivery; and the future took it.
+        self.told = False
+        self.accepted = False
+        # The task has yielded and waits for no future.
+        self.yielded = False
+        # Deliveries in a row.
+        self.streak = 0
+        # What will deliver to this wait, or None.
+        self.handle = None
+        # In a storm: when the next delivery may be.
+        self.next_time = 0.0
+
+    # The task calls these.
+
+    def suspend(self):
+        """The task suspends: nothing is scheduled yet."""
+        guards = self.guards
+        while self.armed < len(guards):
+            self.armed += 1
+            guards[self.armed - 1].arm()
+
+    def park(self, told):
+        """The task is parked; *told*: an edge was delivered to this wait."""
+        self.told = told
+        self.accepted = False
+        if told:
+            self._delivered_edge()
+        elif self.node is not None and self.node.effective:
+            self.deliver()
+
+    def resume(self, exc):
+        """The task runs on; return the exception that it is thrown."""
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
+        if self.yielded and exc is None and self._is_cancelled():
+            if self._wait_in_storm() <= 0:
+                self._count_delivery()
+                exc = cancelled_error(self.node.text())
+        elif not (self.accepted
+                  and isinstance(exc, exceptions.CancelledError)):
+            self.streak = 0
+        self.told = self.accepted = self.yielded = False
+        self._delivered_edge()
+        return exc
+
+    def hold(self, msg):
+        """Someone calls cancel(): return true if the request is held."""
+        origin, self.asking = self.asking, _FOREIGN
+        if origin is _FOREIGN:
+            origin = self._foreign_origin()
+        request = Request(origin, msg)
+        if self._is_held(origin):
+            self.held.append(request)
+            return True
+        self.pending.append(request)
+        self.may_end = False
+        return False
+
+    def took(self):
+        """What the task waits for was cancelled for a request."""
+        self.told = True
+        self._delivered_edge()
+
+    def uncancelled(self):
+        """The count of requests was lowered by uncancel()."""
+        del self.held[self.task.cancelling():]
+        outstanding = self.outstanding()
+        if not outstanding:
+            self.task._must_cancel = False
+            self._delivered_edge()
+        for guard in reversed(self.guards):
+            if guard.baseline <= outstanding:
+                break
+            guard.baseline = outstanding
+
+    def finish(self):
+        """The task has ended: close what it left open, and leave."""
+        while self.guards:
+            self.guards.pop().abandon()
+        if self.may_end:
+            self.task._must_cancel = False
+        if self.group is not None:
+            self.group.members.pop(self, None)
+        if self.handle is not None:
+            self.handle.cancel()
+        self.task._canceller = None
+        self.task = self.node = self.group = self.handle = None
+        self.held.clear()
+        self.pending.clear()
+
+    # Level.
+
+    def deliver(self):
+        """Cancel what the task is parked on, unless this wait had that."""
+        if self.task is None or self.told or self.handle is not None:
+            return
+        future = self.task._fut_waiter
+        if future is None or not self._is_cancelled():
+            return
+        delay = self._wait_in_storm()
+        if delay > 0:
+            if self.streak == STORM_LIMIT:
+                logger.warning("%r swallows its cancellation again and again "
+                               "at %s: it is told of it less often now",
+                               self.task, _place(self.task))
+            self.handle = self.loop.call_later(
+                delay, self._ask, future, context=self.task.get_context())
+        elif type(future) in _PLAIN:
+            self._ask(future)
+        else:
+            self.handle = self.loop.call_soon(
+                self._ask, future, context=self.task.get_context())
+
+    def _ask(self, future):
+        self.handle = None
+        if self.told or not self._is_cancelled():
+            return
+        self.told = True
+        self.accepted = bool(future.cancel(msg=self.node.text()))
+        if self.accepted:
+            self._count_delivery()
+
+    def _is_cancelled(self):
+        return self.node is not None and self.node.effective
+
+    def _count_delivery(self):
+        self.streak += 1
+        if self.streak >= STORM_LIMIT:
+            pause = STORM_FIRST_PAUSE * 2 ** min(self.streak - STORM_LIMIT, 10)
+            self.next_time = self.loop.time() + min(pause, STORM_LAST_PAUSE)
+
+    def _wait_in_storm(self):
+        """Return the seconds until the next delivery may be."""
+        if self.streak < STORM_LIMIT:
+            return 0
+        return self.next_time - self.loop.time()
+
+    # Edge.
+
+    def request(self, origin, msg=None):
+        """Cancel the task for an asker that was entered under *origin*."""
+        self.asking = origin
+        try:
+            _base_cancel(self.task)(self.task, msg)
+        finally:
+            self.asking = _FOREIGN
+
+    def outstanding(self):
+        return self.task.cancelling() - len(self.held)
+
+    def new_baseline(self):
+        return self.outstanding() - bool(self.task._must_cancel)
+
+    def absorbs(self, baseline):
+        """Ask if a guard may end a cancellation of its own doing now."""
+        return not self._is_cancelled() and self.outstanding() <= baseline
+
+    def withdraw(self, request):
+        """Take back a request; it may be held or delivered."""
+        if request in self.held:
+            self.held.remove(request)
+        self.task.uncancel()
+
+    def hold_pending(self):
+        """A shield was put up: defer what is not delivered yet."""
+        task = self.task
+        if not task._must_cancel:
+            return
+        if not self.pending:
+            # It came before the task had a Canceller.
+            self.pending.append(Request(None, task._cancel_message))
+        held = [r for r in self.pending if self._is_held(r.origin)]
+        self.held += held
+        self.pending = [r for r in self.pending if r not in held]
+        if not self.pending:
+            task._must_cancel = False
+            self.may_end = False
+
+    def release(self):
+        """A shield is gone: what it held is delivered or pending now."""
+        freed = [r for r in self.held if not self._is_held(r.origin)]
+        if not freed:
+            return
+        self.held = [r for r in self.held if r not in freed]
+        task, msg = self.task, freed[-1].msg
+        future = task._fut_waiter
+        if future is not None and future.cancel(msg=msg):
+            self.told = True
+            return
+        if not task._must_cancel:
+            self.may_end = True
+        self.pending += freed
+        task._must_cancel = True
+        task._cancel_message = msg
+
+    def take_pending(self):
+        """Return the CancelledError that is due where the task runs now."""
+        if self.task._must_cancel:
+            self.task._must_cancel = False
+            msg = self.task._cancel_message
+            self._delivered_edge()
+            return cancelled_error(msg)
+        if self._is_cancelled():
+            return cancelled_error(self.node.text())
+        return None
+
+    def _delivered_edge(self):
+        if self.pending:
+            self.pending.clear()
+        self.may_end = False
+
+    def _is_held(self, origin):
+        """Ask if something that holds stands between here and *origin*."""
+        node = self.node
+        while node is not None and node is not origin and node.host is self:
+            if node.holds:
+                return True
+            node = node.parent
+        return False
+
+    def _foreign_origin(self):
+        """Return the node in whose block a foreign cancel() was made."""
+        node = _inside.get(None)
+        while node is not None and node.host is None:
+            node = node.outside
+        return node
+
+    # Nodes.
+
+    def push(self, node):
+        """Enter *node*."""
+        node.host = self
+        node.attach(self.node)
+        self.node = node
+
+    def pop(self, node):
+        """Leave *node*; return true if it was the innermost one."""
+        innermost = self.node is node
+        if innermost:
+            self.node = node.parent
+        node.detach()
+        return innermost
+
+    # Guards.
+
+    def enter(self, guard):
+        guard.baseline = self.new_baseline()
+        self.guards.append(guard)
+
+    def leave(self, guard):
+        guards = self.guards
+        if guards and guards[-1] is guard:
+            guards.pop()
+            self.armed = min(self.armed, len(guards))
+        elif guard in guards:
+            index = guards.index(guard)
+            del guards[index]
+            if index < self.armed:
+                self.armed -= 1
+
+    def join(self, group):
+        """Make the task one of those below a group's node."""
+        self.group = group
+        group.members[self] = None
+        if self.guards:
+            outermost = self.node
+            while outermost.parent is not None:
+                outermost = outermost.parent
+            outermost.attach(group)
+        else:
+            self.node = group
+
+
+def group_node(host):
+    """Return a node for a group that *host* enters; None outside of scopes."""
+    canceller = getattr(host, "_canceller", None)
+    if canceller is None or canceller.node is None:
+        return None
+    node = Node()
+    node.members = {}
+    node.attach(canceller.node)
+    return node
+
+
+class hidden:
+    """Hide level cancellation from a task in a block, if it has any."""
+
+    def __init__(self, task):
+        self._canceller = getattr(task, "_canceller", None)
+        self._node = None
+
+    def __enter__(self):
+        if self._canceller is not None and self._canceller.node is not None:
+            self._node = Node()
+            self._node.hides = True
+            self._canceller.push(self._node)
+
+    def __exit__(self, *exc_info):
+        if self._node is not None:
+            self._canceller.pop(self._node)
+            self._canceller = self._node = None
+
+
+def _base_cancel(task):
+    """Return the cancel() that no subclass has overridden."""
+    if isinstance(task, tasks._PyTask):
+        return tasks._PyTask.cancel
+    return tasks._CTask.cancel
+
+
+def canceller_of(task):
+    """Return the Canceller of *task*, or None if it cannot have one."""
+    try:
+        canceller = task._canceller
+    except AttributeError:
+        return None
+    if canceller is None and not task.done():
+        canceller = task._canceller = Canceller(task)
+    return canceller
+
+
+def cancelled_error(msg):
+    if msg is None:
+        return exceptions.CancelledError()
+    return exceptions.CancelledError(msg)
+
+
+def _place(task):
+    """Return where the innermost coroutine of a parked task stands."""
+    awaitable, place = task.get_coro(), "an unknown place"
+    while awaitable is not None:
+        frame = (getattr(awaitable, "cr_frame", None)
+                 or getattr(awaitable, "gi_frame", None)
+                 or getattr(awaitable, "ag_frame", None))
+        if frame is not None:
+            place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        awaitable = (getattr(awaitable, "cr_await", None)
+                     or getattr(awaitable, "gi_yieldfrom", None)
+                     or getattr(awaitable, "ag_await", None))
+    return place
+
+
+class Deadlines:
+    """The armed deadlines of a loop's nodes, on one timer."""
+
+    def __init__(self, loop):
+        self._loop = loop
+        # (deadline, order, node); dead if the node has another one queued.
+        self._heap = []
+        self._order = 0
+        self._dead = 0
+        # The timer for the earliest entry, or for an earlier time.
+        self._timer = None
+
+    def arm(self, node):
+        """Queue the deadline of *node*, or move it in the queue."""
+        if node.queued is not None:
+            if node.queued <= node.deadline:
+                # _expire() puts it where it belongs.
+                return
+            self._drop(node)
+        self._push(node)
+        self._set_timer()
+
+    def disarm(self, node):
+        if node.queued is None:
+            return
+        self._drop(node)
+        if not self._heap and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _drop(self, node):
+        """Make the entry of *node* dead, and sweep if most of them are."""
+        node.queued = None
+        self._dead += 1
+        if self._dead * 2 > len(self._heap) + 16 or (
+                self._dead == len(self._heap)):
+            self._heap = [e for e in self._heap if e[2].queued == e[0]]
+            heapq.heapify(self._heap)
+            self._dead = 0
+
+    def _push(self, node):
+        node.queued = node.deadline
+        self._order += 1
+        heapq.heappush(self._heap, (node.deadline, self._order, node))
+
+    def _set_timer(self):
+        when = self._heap[0][0]
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._expire)
+
+    def _expire(self):
+        due = self._timer.when()
+        self._timer = None
+        expired = []
+        while self._heap and self._heap[0][0] <= due:
+            when, _, node = heapq.heappop(self._heap)
+            if node.queued != when:
+                self._dead -= 1
+            elif node.deadline > due:
+                self._push(node)
+            else:
+                node.queued = None
+                expired.append(node)
+        if self._heap:
+            self._set_timer()
+        for node in expired:
+            node.owner.expire()
+
+
+def deadlines_of(loop):
+    try:
+        return loop._scope_deadlines
+    except AttributeError:
+        loop._scope_deadlines = Deadlines(loop)
+        return loop._scope_deadlines

@@ -1,0 +1,424 @@
+"""Cancel scopes: blocks of code that can be cancelled, and protected."""
+
+__all__ = (
+    "CancelScope", "move_on_after", "move_on_at", "fail_after", "fail_at",
+    "current_effective_deadline", "checkpoint", "checkpoint_if_cancelled",
+    "cancel_and_wait",
+)
+
+import enum
+import math
+import threading
+
+from . import cancellation
+from . import events
+from . import exceptions
+from . import tasks
+
+
+class _State(enum.Enum):
+    NEW = "new"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class CancelScope:
+    """A block of code in one task that can be cancelled as a whole.
+
+    Once it is cancelled, by cancel() or because its deadline has passed,
+    every wait in the block is cancelled, until the block is left; the
+    CancelledError ends there.  *timeout* is in seconds from the entry,
+    *deadline* on the clock of loop.time(); None is no deadline.  With
+    *shield*, the block is protected from cancellation that comes from
+    outside of it.
+
+    ValueError is raised if both are given or one is NaN, TypeError if one is
+    no number.  A scope serves one ``with`` or ``async with`` statement.
+    """
+
+    __slots__ = ("_node", "_canceller", "_state", "_timeout", "_thread",
+                 "_by_deadline", "_caught", "_fails", "_armed",
+                 "baseline", "__weakref__")
+
+    def __init__(self, *, timeout=None, deadline=None, shield=False):
+        if timeout is not None and deadline is not None:
+            raise ValueError("timeout and deadline cannot be given both")
+        self._timeout = _number("timeout", timeout)
+        self._node = cancellation.Node()
+        self._node.deadline = _number("deadline", deadline)
+        self._node.hides = self._node.holds = bool(shield)
+        self._state = _State.NEW
+        # The Canceller of the host task; None but while it is open.
+        self._canceller = None
+        self._thread = None
+        # The cause of the cancellation is the deadline.
+        self._by_deadline = False
+        self._caught = False
+        # The deadline ends in TimeoutError.
+        self._fails = False
+        # The task has suspended in the block: a deadline has its timer.
+        self._armed = False
+
+    def __repr__(self):
+        info = [self._state.value]
+        if self._node.cancelled:
+            info.append("cancelled")
+        elif self._node.effective:
+            info.append("cancelled from outside")
+        if self.shield:
+            info.append("shield")
+        if self._node.deadline is not None:
+            info.append(f"deadline={self._node.deadline:.3f}")
+        return f"<{type(self).__name__} {' '.join(info)} at {id(self):#x}>"
+
+    @property
+    def deadline(self):
+        """The time on loop.time() at which it is cancelled, or None.
+
+        It can be set at any time; of a timeout it is None before the entry.
+        """
+        return self._node.deadline
+
+    @deadline.setter
+    def deadline(self, when):
+        when = _number("deadline", when)
+        self._check_thread("set the deadline of")
+        self._node.deadline = when
+        self._timeout = None
+        if self._state is _State.OPEN and self._armed:
+            self._move_deadline()
+
+    @property
+    def shield(self):
+        """The block is protected from what comes from outside; settable."""
+        return self._node.holds
+
+    @shield.setter
+    def shield(self, value):
+        self._check_thread("set the shield of")
+        value = bool(value)
+        if value is self._node.holds:
+            return
+        self._node.hides = self._node.holds = value
+        if self._state is not _State.OPEN:
+            return
+        canceller = self._canceller
+        if value:
+            self._mark_context()
+            canceller.hold_pending()
+        else:
+            canceller.release()
+        cancellation.push_down((self._node,))
+
+    @property
+    def cancel_called(self):
+        """cancel() was called, or the deadline has passed."""
+        if self._state is _State.OPEN:
+            self._look_at_clock(self._canceller.loop.time())
+        return self._node.cancelled
+
+    @property
+    def cancelled_caught(self):
+        """A CancelledError has ended at this scope."""
+        return self._caught
+
+    @property
+    def cancel_msg(self):
+        """The text given to cancel(), or None."""
+        return self._node.msg
+
+    def cancel(self, msg=None):
+        """Cancel the block, whose waits raise CancelledError from now on.
+
+        *msg* is the text of the CancelledErrors.  A second call does nothing.
+        RuntimeError is raised in another thread than the block's:
+        loop.call_soon_threadsafe() is the way from there.
+        """
+        self._check_thread("cancel")
+        if self._state is not _State.CLOSED:
+            self._node.cancel(msg)
+
+    def expire(self):
+        """The deadline has passed; called by the loop's timer."""
+        if not self._node.cancelled:
+            self._by_deadline = True
+            self._node.cancel()
+
+    # The block.
+
+    def __enter__(self):
+        if self._state is not _State.NEW:
+            raise RuntimeError(f"{self!r} was entered already: a scope serves "
+                               "one with statement")
+        task = tasks.current_task()
+        if task is None:
+            raise RuntimeError(f"{self!r} cannot be entered outside of a task")
+        canceller = cancellation.canceller_of(task)
+        if canceller is None:
+            raise RuntimeError(
+                f"{self!r} cannot be entered in {task!r}: its class does not "
+                "support cancel scopes; derive it from asyncio.Task")
+        self._state = _State.OPEN
+        self._canceller = canceller
+        self._thread = threading.get_ident()
+        if self._timeout is not None:
+            self._node.deadline = canceller.loop.time() + self._timeout
+        self._node.owner = self
+        canceller.enter(self)
+        canceller.push(self._node)
+        if self._node.holds:
+            self._mark_context()
+            canceller.hold_pending()
+        return self
+
+    def __exit__(self, exc_type, exc, tb):
+        canceller = self._canceller
+        wrong = self._find_misuse()
+        if wrong is not None:
+            self.abandon()
+            raise RuntimeError(wrong)
+        parent = self._node.parent
+        absorbs = (exc is not None and self._node.cancelled
+                   and (self._node.hides or parent is None
+                        or not parent.effective)
+                   and canceller.outstanding() <= self.baseline)
+        rest = exc
+        if absorbs:
+            rest = _without_cancellation(exc)
+            self._caught = rest is not exc
+        if self._caught:
+            # What was delivered has had its effect.
+            canceller.streak = 0
+        try:
+            self._close()
+            if not self._caught:
+                return False
+            if rest is not None:
+                _raise_rest(rest)
+            if self._fails and self._by_deadline:
+                raise TimeoutError from exc
+            return True
+        finally:
+            # Break the cycle of the frame and the exception.
+            del exc, rest, tb
+
+    async def __aenter__(self):
+        return self.__enter__()
+
+    async def __aexit__(self, exc_type, exc, tb):
+        canceller, shielded = self._canceller, self._node.holds
+        absorbed = self.__exit__(exc_type, exc, tb)
+        if shielded and (exc is None or absorbed):
+            pending = canceller.take_pending()
+            if pending is not None:
+                try:
+                    raise pending from None
+                finally:
+                    del pending
+        return absorbed
+
+    # Guards: the task's Canceller calls these.
+
+    def arm(self):
+        self._armed = True
+        if self._node.deadline is not None:
+            self._move_deadline()
+
+    def abandon(self):
+        """Close it without leaving its block."""
+        if self._state is _State.OPEN:
+            self._close()
+
+    def _move_deadline(self):
+        deadlines = cancellation.deadlines_of(self._canceller.loop)
+        deadline = self._node.deadline
+        if deadline is None or deadline == math.inf:
+            deadlines.disarm(self._node)
+        elif not self._node.cancelled:
+            deadlines.arm(self._node)
+
+    def _look_at_clock(self, now):
+        deadline = self._node.deadline
+        if deadline is not None and deadline <= now:
+            self.expire()
+
+    def _close(self):
+        canceller, self._canceller = self._canceller, None
+        self._state = _State.CLOSED
+        node = self._node
+        # Break the cycle.
+        node.owner = None
+        if node.queued is not None:
+            cancellation.deadlines_of(canceller.loop).disarm(node)
+        canceller.leave(self)
+        canceller.pop(node)
+        if node.holds:
+            if cancellation._inside.get(None) is node:
+                cancellation._inside.set(node.outside)
+            if canceller.task is not None:
+                canceller.release()
+
+    def _find_misuse(self):
+        """Return what is wrong with leaving the block here, or None."""
+        if self._state is not _State.OPEN:
+            return f"{self!r} is left, but was not entered"
+        task = tasks.current_task()
+        if task is not self._canceller.task:
+            return (f"{self!r} is left in {task!r}, but was entered in "
+                    f"{self._canceller.task!r}")
+        if self._canceller.node is not self._node:
+            return (f"{self!r} is left before what was entered inside of it: "
+                    "leave scopes in the reverse order")
+        return None
+
+    def _mark_context(self):
+        # Set from outside of the task, the task's context cannot be marked.
+        if tasks.current_task() is self._canceller.task:
+            self._node.outside = cancellation._inside.get(None)
+            cancellation._inside.set(self._node)
+
+    def _check_thread(self, action):
+        if (self._state is _State.OPEN
+                and self._thread != threading.get_ident()):
+            raise RuntimeError(
+                f"another thread than its own cannot {action} {self!r}: use "
+                "loop.call_soon_threadsafe()")
+
+
+def _number(name, value):
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)):
+        try:
+            value = value.__float__()
+        except AttributeError:
+            raise TypeError(f"{name} must be a number or None, not "
+                            f"{type(value).__name__}") from None
+    if value != value:
+        raise ValueError(f"{name} must not be NaN")
+    return value
+
+
+def _without_cancellation(exc):
+    """Return what is left of *exc* without its CancelledErrors, or None."""
+    if isinstance(exc, exceptions.CancelledError):
+        return None
+    if isinstance(exc, BaseExceptionGroup):
+        cancelled, rest = exc.split(exceptions.CancelledError)
+        return exc if cancelled is None else rest
+    return exc
+
+
+def _raise_rest(rest):
+    context = rest.__context__
+    try:
+        raise rest
+    finally:
+        # Raising it made what is handled here its context.
+        rest.__context__ = context
+        del rest, context
+
+
+def move_on_after(delay, *, shield=False):
+    """Return a CancelScope that ends *delay* seconds after its entry."""
+    return CancelScope(timeout=delay, shield=shield)
+
+
+def move_on_at(when, *, shield=False):
+    """Return a CancelScope that ends at *when* on loop.time()."""
+    return CancelScope(deadline=when, shield=shield)
+
+
+def fail_after(delay, *, shield=False):
+    """Return a CancelScope that raises TimeoutError after *delay* seconds.
+
+    TimeoutError is raised on leaving the block, if the deadline has ended it
+    and no other exception is left to raise.
+    """
+    scope = CancelScope(timeout=delay, shield=shield)
+    scope._fails = True
+    return scope
+
+
+def fail_at(when, *, shield=False):
+    """Return a CancelScope that raises TimeoutError at *when*.
+
+    Like fail_after(), at an absolute time on loop.time().
+    """
+    scope = CancelScope(deadline=when, shield=shield)
+    scope._fails = True
+    return scope
+
+
+def current_effective_deadline():
+    """Return when the current task will be cancelled by its scopes.
+
+    That is a time on loop.time(): -inf if it is cancelled already, inf if
+    there is no deadline.
+    """
+    node = _current_node()
+    if node is None:
+        return math.inf
+    _look_at_clocks(node)
+    if node.effective:
+        return -math.inf
+    return min((n.deadline for n in node.visible() if n.deadline is not None),
+               default=math.inf)
+
+
+async def checkpoint():
+    """Let the loop run other callbacks, and be cancelled if a scope is."""
+    _look_at_clocks(_current_node())
+    await tasks.sleep(0)
+
+
+async def checkpoint_if_cancelled():
+    """Be cancelled if a scope is, or if cancel() was called; else go on."""
+    node = _current_node()
+    _look_at_clocks(node)
+    task = tasks.current_task()
+    if (node is not None and node.effective) or (
+            task is not None and getattr(task, "_must_cancel", False)):
+        await tasks.sleep(0)
+
+
+async def cancel_and_wait(*to_cancel, msg=None):
+    """Cancel *to_cancel*, tasks or futures, and wait until they have ended.
+
+    Their results and exceptions stay with them.  If the caller is cancelled
+    meanwhile by Task.cancel(), CancelledError is raised after they have
+    ended; a cancelled scope around it is not seen before that.
+    """
+    current = tasks.current_task()
+    if current in to_cancel:
+        raise RuntimeError("a task cannot cancel itself and wait for that")
+    for future in to_cancel:
+        future.cancel(msg=msg)
+    cancelled = None
+    with cancellation.hidden(current):
+        while pending := [f for f in to_cancel if not f.done()]:
+            try:
+                await tasks.wait(pending)
+            except exceptions.CancelledError as exc:
+                cancelled = exc
+    if cancelled is not None:
+        try:
+            raise cancelled
+        finally:
+            del cancelled
+
+
+def _current_node():
+    task = tasks.current_task()
+    canceller = getattr(task, "_canceller", None)
+    return None if canceller is None else canceller.node
+
+
+def _look_at_clocks(node):
+    """Cancel the scopes around *node* whose deadlines have passed."""
+    if node is None:
+        return
+    now = events.get_running_loop().time()
+    for outer in [n for n in node.visible() if n.deadline is not None]:
+        if outer.owner is not None:
+            outer.owner._look_at_clock(now)

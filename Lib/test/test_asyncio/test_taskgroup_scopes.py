@@ -1,0 +1,160 @@
+"""Tests for task groups in cancel scopes."""
+
+import asyncio
+import unittest
+
+from test.test_asyncio import scopes_support
+
+
+def tearDownModule():
+    asyncio.set_event_loop_policy(None)
+
+
+class TaskGroupTests:
+
+    async def stubborn(self, told, waits=3):
+        for _ in range(waits):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError as exc:
+                told.append(exc.args)
+
+    def test_a_scope_around_a_group_reaches_its_tasks_at_every_wait(self):
+        async def main():
+            told = []
+            with asyncio.CancelScope() as scope:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(2):
+                        group.create_task(self.stubborn(told))
+                    await asyncio.sleep(1)
+                    scope.cancel("scope")
+                self.fail("the group ended as if it had finished")
+            self.assertTrue(scope.cancelled_caught)
+            # The cancel() of the group that ends comes with the first.
+            self.assertEqual(told, [("scope",)] * 6)
+            self.assertEqual(self.loop.now, 1)
+        self.run_in_loop(main())
+
+    def test_a_scope_reaches_tasks_of_tasks(self):
+        async def middle(told):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.stubborn(told))
+
+        async def main():
+            told = []
+            with asyncio.move_on_after(5) as scope:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(middle(told))
+            self.assertTrue(scope.cancelled_caught)
+            self.assertEqual(self.loop.now, 5)
+            self.assertEqual(len(told), 3)
+        self.run_in_loop(main())
+
+    def test_a_scope_in_the_body_does_not_reach_the_tasks(self):
+        async def child():
+            await asyncio.sleep(5)
+            return "result"
+
+        async def main():
+            async with asyncio.TaskGroup() as group:
+                with asyncio.move_on_after(1):
+                    task = group.create_task(child())
+                    await asyncio.sleep(60)
+            self.assertEqual(task.result(), "result")
+        self.run_in_loop(main())
+
+    def test_waiting_for_slow_tasks_costs_no_passes(self):
+        async def slow():
+            with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(5)
+
+        async def main():
+            with asyncio.CancelScope() as scope:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(slow())
+                    await asyncio.sleep(1)
+                    scope.cancel()
+                    passes = self.loop.passes
+            self.assertEqual(self.loop.now, 5)
+            self.assertLess(self.loop.passes - passes, 8)
+            self.assertTrue(scope.cancelled_caught)
+        self.run_in_loop(main())
+
+    def test_a_group_whose_task_was_cancelled_does_not_end_normally(self):
+        async def main():
+            with asyncio.CancelScope() as scope:
+                async with asyncio.TaskGroup() as group:
+                    task = group.create_task(asyncio.sleep(60))
+                    await asyncio.sleep(1)
+                    task.cancel()
+                    with asyncio.CancelScope(shield=True):
+                        await asyncio.sleep(1)
+                    scope.cancel("why")
+                self.fail("the group ended as if it had finished")
+            self.assertTrue(scope.cancelled_caught)
+        self.run_in_loop(main())
+
+    def test_a_group_in_a_shield_hides_its_tasks_from_outside(self):
+        async def child():
+            await asyncio.sleep(5)
+            return "result"
+
+        async def main():
+            with asyncio.move_on_after(1):
+                with asyncio.CancelScope(shield=True):
+                    async with asyncio.TaskGroup() as group:
+                        task = group.create_task(child())
+            self.assertEqual(task.result(), "result")
+        self.run_in_loop(main())
+
+    def test_errors_are_raised_and_the_scope_ends_the_rest(self):
+        async def failing():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                1 / 0
+
+        async def main():
+            with asyncio.move_on_after(1) as scope:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(failing())
+            return scope
+        with self.assertRaises(ExceptionGroup) as caught:
+            self.run_in_loop(main())
+        [error] = caught.exception.exceptions
+        self.assertIsInstance(error, ZeroDivisionError)
+
+    def test_a_factory_that_wraps_the_coroutine(self):
+        def factory(loop, coro, **kwargs):
+            async def wrapper():
+                return await coro
+            return self.Task(wrapper(), loop=loop, **kwargs)
+
+        async def main():
+            told = []
+            with asyncio.CancelScope() as scope:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self.stubborn(told, 2))
+                    await asyncio.sleep(1)
+                    scope.cancel()
+            self.assertEqual(len(told), 2)
+            self.assertEqual(asyncio.tasks._pending_owners, {})
+        self.loop.set_task_factory(factory)
+        self.run_in_loop(main())
+
+    def test_without_a_scope_nothing_is_made(self):
+        async def main():
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(asyncio.sleep(1))
+                await asyncio.sleep(0)
+                self.assertIsNone(task._canceller)
+                self.assertIsNone(asyncio.current_task()._canceller)
+        self.run_in_loop(main())
+
+
+globals().update(scopes_support.kinds("TaskGroupTests", TaskGroupTests))
+del TaskGroupTests
+
+
+if __name__ == "__main__":
+    unittest.main()
