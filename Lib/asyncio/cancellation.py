@@ -17,10 +17,9 @@ from .log import logger
 # *Edge* requests come by Task.cancel(), and are delivered once.  A *level*
 # cancellation is a cancelled scope: it is delivered at every wait below it.
 #
-# A Task has a Canceller from the moment at which it first enters a scope, a
-# timeout or a group, or is made in a group below a scope; the Task calls it
-# where it suspends, parks, resumes, is cancelled and ends.  Without one it
-# works as ever.
+# A Task has a Canceller from the moment at which it first enters a scope, or
+# is made in a group below a scope; the Task calls it where it suspends, parks,
+# resumes, is cancelled and ends.  Without one it works as ever.
 #
 # Nodes make a tree.  A node is effectively cancelled if it is cancelled, or
 # if its parent is and it does not hide that; every change is pushed down at
@@ -48,9 +47,6 @@ STORM_LAST_PAUSE = 0.1
 
 # The node that holds, in whose block this context was made.
 _inside = contextvars.ContextVar("asyncio_shield")
-
-# Default of arguments for which None means "outside of all nodes".
-_FOREIGN = object()
 
 # Types whose cancel() runs no code but schedules callbacks.
 _PLAIN = frozenset({futures.Future, futures._PyFuture})
@@ -191,7 +187,7 @@ class Request:
     __slots__ = ("origin", "msg")
 
     def __init__(self, origin, msg):
-        # The node in force where the asker was entered; None: outside of all.
+        # The node in whose block it was made; None: outside of all.
         self.origin = origin
         self.msg = msg
 
@@ -199,13 +195,13 @@ class Request:
 class Canceller:
     """The part of a task that knows of requests and deliveries.
 
-    Guards (scopes, timeouts and groups that the task has entered) have
-    ``baseline``, ``arm()`` and ``abandon()``.
+    Guards, the scopes that the task has entered, have ``baseline``,
+    ``arm()`` and ``abandon()``.
     """
 
     __slots__ = ("task", "loop", "node", "group", "guards", "armed", "held",
-                 "pending", "asking", "may_end", "told", "accepted", "yielded",
-                 "streak", "handle", "next_time")
+                 "pending", "may_end", "told", "accepted", "yielded", "streak",
+                 "handle", "next_time")
 
     def __init__(self, task):
         # None once the task has ended.
@@ -222,8 +218,6 @@ class Canceller:
         # Requests that a shield defers, and those of _must_cancel.
         self.held = []
         self.pending = []
-        # The origin of the request that is being made.
-        self.asking = _FOREIGN
         # What is pending was held: a task that ends first ends normally.
         self.may_end = False
         # This wait has had its delivery; and the future took it.
@@ -274,9 +268,7 @@ class Canceller:
 
     def hold(self, msg):
         """Someone calls cancel(): return true if the request is held."""
-        origin, self.asking = self.asking, _FOREIGN
-        if origin is _FOREIGN:
-            origin = self._foreign_origin()
+        origin = self._foreign_origin()
         request = Request(origin, msg)
         if self._is_held(origin):
             self.held.append(request)
@@ -366,29 +358,11 @@ class Canceller:
 
     # Edge.
 
-    def request(self, origin, msg=None):
-        """Cancel the task for an asker that was entered under *origin*."""
-        self.asking = origin
-        try:
-            _base_cancel(self.task)(self.task, msg)
-        finally:
-            self.asking = _FOREIGN
-
     def outstanding(self):
         return self.task.cancelling() - len(self.held)
 
     def new_baseline(self):
         return self.outstanding() - bool(self.task._must_cancel)
-
-    def absorbs(self, baseline):
-        """Ask if a guard may end a cancellation of its own doing now."""
-        return not self._is_cancelled() and self.outstanding() <= baseline
-
-    def withdraw(self, request):
-        """Take back a request; it may be held or delivered."""
-        if request in self.held:
-            self.held.remove(request)
-        self.task.uncancel()
 
     def hold_pending(self):
         """A shield was put up: defer what is not delivered yet."""
@@ -463,12 +437,10 @@ class Canceller:
         self.node = node
 
     def pop(self, node):
-        """Leave *node*; return true if it was the innermost one."""
-        innermost = self.node is node
-        if innermost:
+        """Leave *node*, which may be in the middle."""
+        if self.node is node:
             self.node = node.parent
         node.detach()
-        return innermost
 
     # Guards.
 
@@ -495,9 +467,12 @@ class Canceller:
             outermost = self.node
             while outermost.parent is not None:
                 outermost = outermost.parent
-            outermost.attach(group)
+            outermost.parent = group
+            group.children[outermost] = None
+            push_down((outermost,))
         else:
             self.node = group
+            self.deliver()
 
 
 def group_node(host):
@@ -528,13 +503,6 @@ class hidden:
         if self._node is not None:
             self._canceller.pop(self._node)
             self._canceller = self._node = None
-
-
-def _base_cancel(task):
-    """Return the cancel() that no subclass has overridden."""
-    if isinstance(task, tasks._PyTask):
-        return tasks._PyTask.cancel
-    return tasks._CTask.cancel
 
 
 def canceller_of(task):

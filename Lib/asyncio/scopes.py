@@ -42,7 +42,7 @@ class CancelScope:
 
     def __init__(self, *, timeout=None, deadline=None, shield=False):
         if timeout is not None and deadline is not None:
-            raise ValueError("timeout and deadline cannot be given both")
+            raise ValueError("give timeout or deadline, not both")
         self._timeout = _number("timeout", timeout)
         self._node = cancellation.Node()
         self._node.deadline = _number("deadline", deadline)
@@ -152,7 +152,9 @@ class CancelScope:
                                "one with statement")
         task = tasks.current_task()
         if task is None:
-            raise RuntimeError(f"{self!r} cannot be entered outside of a task")
+            raise RuntimeError(f"{self!r} cannot be entered outside of a task: "
+                               "use it in a coroutine of asyncio.run() or "
+                               "create_task()")
         canceller = cancellation.canceller_of(task)
         if canceller is None:
             raise RuntimeError(
@@ -261,11 +263,12 @@ class CancelScope:
     def _find_misuse(self):
         """Return what is wrong with leaving the block here, or None."""
         if self._state is not _State.OPEN:
-            return f"{self!r} is left, but was not entered"
+            return (f"{self!r} is left, but is not entered: use it in a with "
+                    "statement")
         task = tasks.current_task()
         if task is not self._canceller.task:
             return (f"{self!r} is left in {task!r}, but was entered in "
-                    f"{self._canceller.task!r}")
+                    f"{self._canceller.task!r}: leave it there")
         if self._canceller.node is not self._node:
             return (f"{self!r} is left before what was entered inside of it: "
                     "leave scopes in the reverse order")
@@ -391,7 +394,8 @@ async def cancel_and_wait(*to_cancel, msg=None):
     """
     current = tasks.current_task()
     if current in to_cancel:
-        raise RuntimeError("a task cannot cancel itself and wait for that")
+        raise RuntimeError("a task cannot cancel itself and wait for that: "
+                           "await it in another task")
     for future in to_cancel:
         future.cancel(msg=msg)
     cancelled = None

@@ -848,7 +848,7 @@ class MisuseTests:
                     scope.__enter__()
             with self.assertRaisesRegex(RuntimeError, "entered already"):
                 scope.__enter__()
-            with self.assertRaisesRegex(RuntimeError, "not entered"):
+            with self.assertRaisesRegex(RuntimeError, "is not entered"):
                 asyncio.CancelScope().__exit__(None, None, None)
         self.run_in_loop(main())
 
@@ -1025,6 +1025,12 @@ class CleanTests:
 
 class CancelAndWaitTests:
 
+    async def stubborn(self):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(5)
+
     def test_it_waits_until_all_have_ended(self):
         async def stubborn(seen):
             try:
@@ -1045,14 +1051,8 @@ class CancelAndWaitTests:
         self.run_in_loop(main())
 
     def test_a_cancelled_scope_does_not_cut_it_short(self):
-        async def stubborn():
-            try:
-                await asyncio.sleep(60)
-            finally:
-                await asyncio.sleep(5)
-
         async def main():
-            task = asyncio.create_task(stubborn())
+            task = asyncio.create_task(self.stubborn())
             await asyncio.sleep(1)
             with asyncio.CancelScope() as scope:
                 scope.cancel()
@@ -1064,14 +1064,8 @@ class CancelAndWaitTests:
         self.run_in_loop(main())
 
     def test_an_edge_is_raised_after_it(self):
-        async def stubborn():
-            try:
-                await asyncio.sleep(60)
-            finally:
-                await asyncio.sleep(5)
-
         async def main():
-            task = asyncio.create_task(stubborn())
+            task = asyncio.create_task(self.stubborn())
             await asyncio.sleep(1)
             me = asyncio.current_task()
             self.loop.call_later(2, me.cancel, "edge")

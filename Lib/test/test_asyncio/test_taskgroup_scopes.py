@@ -142,6 +142,30 @@ class TaskGroupTests:
         self.loop.set_task_factory(factory)
         self.run_in_loop(main())
 
+    def test_a_task_that_waits_when_it_joins_is_told_at_once(self):
+        def factory(loop, coro, **kwargs):
+            async def wrapper():
+                return await coro
+            return self.Task(wrapper(), loop=loop, eager_start=True, **kwargs)
+
+        async def in_a_scope(told):
+            with asyncio.CancelScope():
+                await self.stubborn(told, 1)
+
+        async def main(child):
+            told = []
+            with asyncio.CancelScope() as scope:
+                async with asyncio.TaskGroup() as group:
+                    scope.cancel()
+                    group.create_task(child(told))
+                    with asyncio.CancelScope(shield=True):
+                        await asyncio.sleep(1)
+                        self.assertEqual(len(told), 1)
+        for child in (lambda told: self.stubborn(told, 1), in_a_scope):
+            with self.subTest(child=child):
+                self.loop.set_task_factory(factory)
+                self.run_in_loop(main(child))
+
     def test_without_a_scope_nothing_is_made(self):
         async def main():
             async with asyncio.TaskGroup() as group:
