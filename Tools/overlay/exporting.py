@@ -8,7 +8,7 @@ import shutil
 import layout
 import patching
 import series
-from importing import tree_hashes
+from importing import file_hash, tree_hashes
 from ui import OverlayError
 
 # git am takes such a line for the begin of a patch or of another mail, and
@@ -241,8 +241,7 @@ def refuse_overwriting(paths, imported, root, repository):
     uncommitted changes would not.
     """
     foreign = [path for path in paths if (root / path).exists()
-               and series.sha256((root / path).read_bytes())
-               != imported.get(path)]
+               and file_hash(root / path) != imported.get(path)]
     if foreign:
         raise OverlayError(
             f"{', '.join(foreign)}: changed in the checkout since "

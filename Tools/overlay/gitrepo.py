@@ -168,6 +168,8 @@ class Repository:
     def busy_with(self):
         """The git operation that waits to be finished, or None."""
         for file, what in (("rebase-merge", "git rebase"),
+                           # git am has the same folder.
+                           ("rebase-apply/applying", "git am"),
                            ("rebase-apply", "git rebase"),
                            ("CHERRY_PICK_HEAD", "git cherry-pick"),
                            ("MERGE_HEAD", "git merge")):

@@ -1,5 +1,6 @@
 """From patches and own files to a git repository with one commit a topic."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -123,8 +124,14 @@ def put_in_place(fresh, folder):
 
 
 def tree_hashes(root):
-    """{path: SHA-256} of what the checkout holds of the series."""
+    """{path: file_hash()} of what the checkout holds of the series."""
     paths = [path.relative_to(root).as_posix()
              for path in (root / "patches").rglob("*") if path.is_file()]
-    return {path: series.sha256((root / path).read_bytes())
+    return {path: file_hash(root / path)
             for path in paths + series.own_tree(root)}
+
+
+def file_hash(path):
+    """The SHA-256 of a file's text, marked if it is executable."""
+    mark = "+x" if os.access(path, os.X_OK) else ""
+    return series.sha256(path.read_bytes()) + mark

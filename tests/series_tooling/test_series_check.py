@@ -362,6 +362,15 @@ def test_scratch_series_is_made_anew_only_when_the_series_changed(checkout):
     assert not marker.exists()
 
 
+def test_scratch_series_is_made_anew_when_a_file_became_executable(checkout):
+    checkout.make(("one", {"Lib/mine.py": "first\n"}))
+    base = fetch_base(offline=True)
+    repository = scratch_series(base, checkout.root)
+    (checkout.root / "Lib/mine.py").chmod(0o755)
+    repository = scratch_series(base, checkout.root)
+    assert (repository.path / "Lib/mine.py").stat().st_mode & 0o111
+
+
 @pytest.mark.parametrize("command", [
     ("commit", "--quiet", "--allow-empty", "-m", "more"),
     ("checkout", "--quiet", "--detach", "base")])

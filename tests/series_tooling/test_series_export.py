@@ -381,6 +381,26 @@ def test_export_during_a_rebase_is_refused(checkout, options, file):
     refused(checkout, "a git rebase is under way")
 
 
+def test_export_while_a_mail_is_applied_is_refused(checkout):
+    checkout.make(("one", tasks("line 7\n", "seven\n")))
+    mail = checkout.git("format-patch", "-1", "--stdout")
+    checkout.git("reset", "--quiet", "--hard", "base")
+    (checkout.series / "Lib/asyncio/tasks.py").write_text("other\n")
+    checkout.git("commit", "--quiet", "-a", "-m", "other")
+    (checkout.folder / "mail").write_text(mail)
+    checkout.git("am", "--quiet", checkout.folder / "mail", check=False)
+    refused(checkout, "a git am is under way; finish it with git am --continue")
+
+
+def test_export_does_not_overwrite_a_mode_that_was_changed(checkout):
+    checkout.make(("one", {"Lib/mine.py": "first\n"}))
+    (checkout.root / "Lib/mine.py").chmod(0o755)
+    (checkout.series / "Lib/mine.py").write_text("second\n")
+    checkout.git("commit", "--quiet", "-a", "--amend", "--no-edit")
+    refused(checkout, "Lib/mine.py: changed in the checkout")
+    assert (checkout.root / "Lib/mine.py").stat().st_mode & 0o111
+
+
 def link_commit(checkout):
     (checkout.series / "Lib" / "link").symlink_to("other")
     checkout.topic("two", {})
