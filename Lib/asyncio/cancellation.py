@@ -8,7 +8,6 @@ import heapq
 
 from . import exceptions
 from . import futures
-from . import tasks
 from .log import logger
 
 
@@ -184,23 +183,25 @@ def push_down(nodes):
 class Request:
     """Someone's request that a task stop."""
 
-    __slots__ = ("origin", "msg")
+    __slots__ = ("origin", "msg", "dropped")
 
     def __init__(self, origin, msg):
         # The node in whose block it was made; None: outside of all.
         self.origin = origin
         self.msg = msg
+        # The task has ended without having been told.
+        self.dropped = False
 
 
 class Canceller:
     """The part of a task that knows of requests and deliveries.
 
-    Guards, the scopes that the task has entered, have ``baseline``,
-    ``arm()`` and ``abandon()``.
+    Guards, the blocks that the task has entered, have ``_baseline``,
+    ``_arm()`` and ``_abandon()``.
     """
 
     __slots__ = ("task", "loop", "node", "group", "guards", "armed", "held",
-                 "pending", "may_end", "told", "accepted", "yielded", "streak",
+                 "pending", "asking", "may_end", "told", "accepted", "yielded", "streak",
                  "handle", "next_time")
 
     def __init__(self, task):
@@ -218,6 +219,11 @@ class Canceller:
         # Requests that a shield defers, and those of _must_cancel.
         self.held = []
         self.pending = []
+        if task._must_cancel:
+            # It came before there was a Canceller.
+            self.pending.append(Request(None, task._cancel_message))
+        # The Request that cancel() is being called for by ask(), or None.
+        self.asking = None
         # What is pending was held: a task that ends first ends normally.
         self.may_end = False
         # This wait has had its delivery; and the future took it.
@@ -239,7 +245,7 @@ class Canceller:
         guards = self.guards
         while self.armed < len(guards):
             self.armed += 1
-            guards[self.armed - 1].arm()
+            guards[self.armed - 1]._arm()
 
     def park(self, told):
         """The task is parked; *told*: an edge was delivered to this wait."""
@@ -255,7 +261,7 @@ class Canceller:
         if self.handle is not None:
             self.handle.cancel()
             self.handle = None
-        if self.yielded and exc is None and self._is_cancelled():
+        if self.yielded and exc is None and self.is_cancelled():
             if self._wait_in_storm() <= 0:
                 self._count_delivery()
                 exc = cancelled_error(self.node.text())
@@ -268,9 +274,10 @@ class Canceller:
 
     def hold(self, msg):
         """Someone calls cancel(): return true if the request is held."""
-        origin = self._foreign_origin()
-        request = Request(origin, msg)
-        if self._is_held(origin):
+        request, self.asking = self.asking, None
+        if request is None:
+            request = Request(self._foreign_origin(), msg)
+        if self._is_held(request.origin):
             self.held.append(request)
             return True
         self.pending.append(request)
@@ -290,16 +297,20 @@ class Canceller:
             self.task._must_cancel = False
             self._delivered_edge()
         for guard in reversed(self.guards):
-            if guard.baseline <= outstanding:
+            if guard._baseline <= outstanding:
                 break
-            guard.baseline = outstanding
+            guard._baseline = outstanding
 
     def finish(self):
         """The task has ended: close what it left open, and leave."""
         while self.guards:
-            self.guards.pop().abandon()
+            self.guards.pop()._abandon()
+        dropped = self.held
         if self.may_end:
             self.task._must_cancel = False
+            dropped = dropped + self.pending
+        for request in dropped:
+            request.dropped = True
         if self.group is not None:
             self.group.members.pop(self, None)
         if self.handle is not None:
@@ -316,7 +327,7 @@ class Canceller:
         if self.task is None or self.told or self.handle is not None:
             return
         future = self.task._fut_waiter
-        if future is None or not self._is_cancelled():
+        if future is None or not self.is_cancelled():
             return
         delay = self._wait_in_storm()
         if delay > 0:
@@ -334,14 +345,14 @@ class Canceller:
 
     def _ask(self, future):
         self.handle = None
-        if self.told or not self._is_cancelled():
+        if self.told or not self.is_cancelled():
             return
         self.told = True
         self.accepted = bool(future.cancel(msg=self.node.text()))
         if self.accepted:
             self._count_delivery()
 
-    def _is_cancelled(self):
+    def is_cancelled(self):
         return self.node is not None and self.node.effective
 
     def _count_delivery(self):
@@ -364,14 +375,33 @@ class Canceller:
     def new_baseline(self):
         return self.outstanding() - bool(self.task._must_cancel)
 
+    def ask(self, origin, msg):
+        """Make a request for someone who is in *origin*, and return it."""
+        request = self.asking = Request(origin, msg)
+        try:
+            _cancel_by_base(self.task, msg)
+        finally:
+            self.asking = None
+        return request
+
+    def withdraw(self, request):
+        """Take back what ask() returned, if it is not delivered yet."""
+        task = self.task
+        if request in self.held:
+            self.held.remove(request)
+        elif request in self.pending:
+            self.pending.remove(request)
+            if self.pending:
+                task._cancel_message = self.pending[-1].msg
+            else:
+                task._must_cancel = self.may_end = False
+        task.uncancel()
+
     def hold_pending(self):
         """A shield was put up: defer what is not delivered yet."""
         task = self.task
         if not task._must_cancel:
             return
-        if not self.pending:
-            # It came before the task had a Canceller.
-            self.pending.append(Request(None, task._cancel_message))
         held = [r for r in self.pending if self._is_held(r.origin)]
         self.held += held
         self.pending = [r for r in self.pending if r not in held]
@@ -403,7 +433,7 @@ class Canceller:
             msg = self.task._cancel_message
             self._delivered_edge()
             return cancelled_error(msg)
-        if self._is_cancelled():
+        if self.is_cancelled():
             return cancelled_error(self.node.text())
         return None
 
@@ -445,7 +475,7 @@ class Canceller:
     # Guards.
 
     def enter(self, guard):
-        guard.baseline = self.new_baseline()
+        guard._baseline = self.new_baseline()
         self.guards.append(guard)
 
     def leave(self, guard):
@@ -475,15 +505,149 @@ class Canceller:
             self.deliver()
 
 
-def group_node(host):
-    """Return a node for a group that *host* enters; None outside of scopes."""
+class Guard:
+    """A block that cancels its task by edge: that of a timeout or a group."""
+
+    # The task, during the block.
+    _task = None
+    # The task's Canceller has it among its guards.
+    _is_known = False
+    # The node in which the block was entered, or None.
+    _origin = None
+    # What was outstanding at the entry and is still, or less.
+    _baseline = 0
+    # What _ask() asked for: a Request, or None if the task has no Canceller.
+    _request = None
+
+    def _enter(self, task):
+        """Begin; return true if _arm() will be called."""
+        self._task = task
+        canceller = getattr(task, "_canceller", None)
+        if canceller is not None:
+            self._is_known = True
+            self._origin = canceller.node
+            canceller.enter(self)
+            return True
+        self._baseline = task.cancelling()
+        if self._baseline and getattr(task, "_must_cancel", False):
+            self._baseline -= 1
+        return False
+
+    def _leave(self):
+        """End; forget the task."""
+        if self._is_known:
+            canceller = self._task._canceller
+            if canceller is not None:
+                canceller.leave(self)
+            self._origin = None
+        self._task = None
+
+    def _ask(self):
+        self._request = cancel(self._task, self._origin)
+
+    def _withdraw(self):
+        canceller = getattr(self._task, "_canceller", None)
+        if canceller is None or self._request is None:
+            self._task.uncancel()
+        else:
+            canceller.withdraw(self._request)
+        self._request = None
+
+    def _is_asked_by_others(self):
+        """Ask if a request or a scope from outside cancels the block."""
+        canceller = getattr(self._task, "_canceller", None)
+        return (self._has_new_requests()
+                or (canceller is not None and canceller.is_cancelled()))
+
+    def _has_new_requests(self):
+        canceller = getattr(self._task, "_canceller", None)
+        outstanding = (self._task.cancelling() if canceller is None
+                       else canceller.outstanding())
+        return outstanding > self._baseline
+
+    def _arm(self):
+        """The task suspends in the block for the first time."""
+
+    def _abandon(self):
+        """The task has ended in the block."""
+
+
+def cancel(task, origin, msg=None):
+    """Ask *task* to stop, for someone who is in *origin*.
+
+    Return the Request, or None if the task has no Canceller.  A cancel()
+    that a subclass of Task has overridden is not called.
+    """
+    canceller = getattr(task, "_canceller", None)
+    if canceller is not None:
+        return canceller.ask(origin, msg)
+    _cancel_by_base(task, msg)
+    return None
+
+
+def _cancel_by_base(task, msg):
+    for base in tasks.Task, tasks._PyTask:
+        if isinstance(task, base):
+            base.cancel(task, msg)
+            return
+    task.cancel(msg)
+
+
+def level_error(task):
+    """Return the CancelledError of the scopes around *task*, or None."""
+    canceller = getattr(task, "_canceller", None)
+    if canceller is None or not canceller.is_cancelled():
+        return None
+    return cancelled_error(canceller.node.text())
+
+
+class GroupGuard(Guard):
+    """The part of a group that was entered below a scope."""
+
+    def __init__(self, host):
+        self._enter(host)
+        # What the tasks of the group are below of.
+        self.node = Node()
+        self.node.members = {}
+        self.node.attach(self._origin)
+
+    def leave(self):
+        self.node.detach()
+        self._leave()
+
+    def ask(self):
+        """Ask the host to stop."""
+        self._ask()
+
+    def ask_again(self):
+        """Repeat the request of others that the group's errors replace."""
+        if self._has_new_requests():
+            self._task.uncancel()
+            self._ask()
+
+    def take_back(self):
+        """Withdraw what ask() did; return true if others ask the same."""
+        self._withdraw()
+        return self._is_asked_by_others()
+
+    def level_error(self):
+        """Return the CancelledError of the scopes around, or None."""
+        if not self.node.effective:
+            return None
+        return cancelled_error(self.node.text())
+
+    async def wait(self, future, hide):
+        """Wait for *future*; with *hide*, level cancellation is not seen."""
+        with hidden(self._task if hide else None):
+            await future
+
+
+def enter_group(host):
+    """Return a GroupGuard, or None if *host* is in no scope or group."""
     canceller = getattr(host, "_canceller", None)
     if canceller is None or canceller.node is None:
         return None
-    node = Node()
-    node.members = {}
-    node.attach(canceller.node)
-    return node
+    return GroupGuard(host)
 
 
 class hidden:
@@ -606,7 +770,7 @@ class Deadlines:
         if self._heap:
             self._set_timer()
         for node in expired:
-            node.owner.expire()
+            node.owner._expire()
 
 
 def deadlines_of(loop):
@@ -615,3 +779,7 @@ def deadlines_of(loop):
     except AttributeError:
         loop._scope_deadlines = Deadlines(loop)
         return loop._scope_deadlines
+
+
+# Last, as tasks needs timeouts, which need Guard.
+from . import tasks

@@ -38,7 +38,7 @@ class CancelScope:
 
     __slots__ = ("_node", "_canceller", "_state", "_timeout", "_thread",
                  "_by_deadline", "_caught", "_fails", "_armed",
-                 "baseline", "__weakref__")
+                 "_baseline", "__weakref__")
 
     def __init__(self, *, timeout=None, deadline=None, shield=False):
         if timeout is not None and deadline is not None:
@@ -138,7 +138,7 @@ class CancelScope:
         if self._state is not _State.CLOSED:
             self._node.cancel(msg)
 
-    def expire(self):
+    def _expire(self):
         """The deadline has passed; called by the loop's timer."""
         if not self._node.cancelled:
             self._by_deadline = True
@@ -150,7 +150,7 @@ class CancelScope:
         if self._state is not _State.NEW:
             raise RuntimeError(f"{self!r} was entered already: a scope serves "
                                "one with statement")
-        task = tasks.current_task()
+        task = _current_task()
         if task is None:
             raise RuntimeError(f"{self!r} cannot be entered outside of a task: "
                                "use it in a coroutine of asyncio.run() or "
@@ -177,13 +177,13 @@ class CancelScope:
         canceller = self._canceller
         wrong = self._find_misuse()
         if wrong is not None:
-            self.abandon()
+            self._abandon()
             raise RuntimeError(wrong)
         parent = self._node.parent
         absorbs = (exc is not None and self._node.cancelled
                    and (self._node.hides or parent is None
                         or not parent.effective)
-                   and canceller.outstanding() <= self.baseline)
+                   and canceller.outstanding() <= self._baseline)
         rest = exc
         if absorbs:
             rest = _without_cancellation(exc)
@@ -221,12 +221,12 @@ class CancelScope:
 
     # Guards: the task's Canceller calls these.
 
-    def arm(self):
+    def _arm(self):
         self._armed = True
         if self._node.deadline is not None:
             self._move_deadline()
 
-    def abandon(self):
+    def _abandon(self):
         """Close it without leaving its block."""
         if self._state is _State.OPEN:
             self._close()
@@ -242,7 +242,7 @@ class CancelScope:
     def _look_at_clock(self, now):
         deadline = self._node.deadline
         if deadline is not None and deadline <= now:
-            self.expire()
+            self._expire()
 
     def _close(self):
         canceller, self._canceller = self._canceller, None
@@ -265,7 +265,7 @@ class CancelScope:
         if self._state is not _State.OPEN:
             return (f"{self!r} is left, but is not entered: use it in a with "
                     "statement")
-        task = tasks.current_task()
+        task = _current_task()
         if task is not self._canceller.task:
             return (f"{self!r} is left in {task!r}, but was entered in "
                     f"{self._canceller.task!r}: leave it there")
@@ -276,7 +276,7 @@ class CancelScope:
 
     def _mark_context(self):
         # Set from outside of the task, the task's context cannot be marked.
-        if tasks.current_task() is self._canceller.task:
+        if _current_task() is self._canceller.task:
             self._node.outside = cancellation._inside.get(None)
             cancellation._inside.set(self._node)
 
@@ -410,6 +410,12 @@ async def cancel_and_wait(*to_cancel, msg=None):
             raise cancelled
         finally:
             del cancelled
+
+
+def _current_task():
+    """Return the current task, or None, also where no loop runs."""
+    loop = events._get_running_loop()
+    return None if loop is None else tasks.current_task(loop)
 
 
 def _current_node():

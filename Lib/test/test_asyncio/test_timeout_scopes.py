@@ -1,0 +1,262 @@
+"""Tests for timeouts among cancel scopes, and for when they make timers."""
+
+import asyncio
+import unittest
+
+from test.test_asyncio import scopes_support
+
+
+def tearDownModule():
+    asyncio.set_event_loop_policy(None)
+
+
+class LevelTests:
+
+    def test_no_timeout_error_while_an_outer_scope_is_cancelled(self):
+        async def main():
+            with asyncio.CancelScope() as scope:
+                async with asyncio.timeout(1) as timeout:
+                    try:
+                        await asyncio.sleep(60)
+                    finally:
+                        scope.cancel("outer")
+            self.assertTrue(scope.cancelled_caught)
+            self.assertTrue(timeout.expired())
+            self.assertEqual(asyncio.current_task().cancelling(), 0)
+        self.run_in_loop(main())
+
+    def test_a_cancelled_scope_inside_does_not_count(self):
+        async def main():
+            with self.assertRaises(TimeoutError):
+                async with asyncio.timeout(1):
+                    with asyncio.CancelScope() as scope:
+                        try:
+                            await asyncio.sleep(60)
+                        finally:
+                            scope.cancel()
+            # The request of the timeout is more than the scope's own.
+            self.assertFalse(scope.cancelled_caught)
+        self.run_in_loop(main())
+
+    def test_a_scope_that_hides_its_surroundings_lets_it_raise(self):
+        async def main():
+            with asyncio.CancelScope() as outer:
+                outer.cancel()
+                with asyncio.CancelScope(shield=True):
+                    with self.assertRaises(TimeoutError):
+                        async with asyncio.timeout(1):
+                            await asyncio.sleep(60)
+                self.assertEqual(self.loop.now, 1)
+        self.run_in_loop(main())
+
+    def test_it_asks_once(self):
+        async def main():
+            with asyncio.CancelScope():
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(1):
+                        try:
+                            await asyncio.sleep(60)
+                        finally:
+                            await asyncio.sleep(1)
+            self.assertEqual(self.loop.now, 2)
+        self.run_in_loop(main())
+
+    def test_it_is_no_effective_deadline(self):
+        async def main():
+            with asyncio.move_on_after(5):
+                async with asyncio.timeout(1):
+                    return asyncio.current_effective_deadline()
+        self.assertEqual(self.run_in_loop(main()), 5)
+
+
+class EdgeTests:
+
+    def check_a_cancel_pending_at_entry(self, delay, scoped):
+        async def main():
+            task = asyncio.current_task()
+            if scoped:
+                with asyncio.CancelScope():
+                    pass
+            task.cancel("mine")
+            with self.assertRaises(asyncio.CancelledError) as caught:
+                async with asyncio.timeout(delay):
+                    await asyncio.sleep(60)
+            self.assertEqual(caught.exception.args, ("mine",))
+            self.assertEqual(task.cancelling(), 1)
+            await asyncio.sleep(0)
+        self.run_in_loop(main())
+
+    def test_a_cancel_that_was_pending_at_entry_passes(self):
+        # gh-134471
+        for delay in 0, -1, 10:
+            for scoped in False, True:
+                with self.subTest(delay=delay, scoped=scoped):
+                    self.check_a_cancel_pending_at_entry(delay, scoped)
+
+    def test_a_cancel_that_was_delivered_before_does_not_count(self):
+        async def main():
+            task = asyncio.current_task()
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            with self.assertRaises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await asyncio.sleep(60)
+            self.assertEqual(task.cancelling(), 1)
+        self.run_in_loop(main())
+
+    def test_uncancel_lowers_what_it_takes_for_granted(self):
+        async def main():
+            task = asyncio.current_task()
+            with asyncio.CancelScope():
+                task.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await asyncio.sleep(60)
+                self.loop.call_later(1, task.cancel, "later")
+                with self.assertRaises(asyncio.CancelledError) as caught:
+                    async with asyncio.timeout(1):
+                        task.uncancel()
+                        await asyncio.sleep(60)
+            self.assertEqual(caught.exception.args, ("later",))
+            self.assertEqual(task.cancelling(), 1)
+        self.run_in_loop(main())
+
+    def test_the_cancel_of_a_subclass_is_not_called(self):
+        class Loud(self.Task):
+            calls = 0
+
+            def cancel(self, msg=None):
+                self.calls += 1
+                return super().cancel(msg)
+
+        async def main():
+            for scope in (asyncio.CancelScope(),
+                          asyncio.CancelScope(shield=True)):
+                with scope, self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(1):
+                        await asyncio.sleep(60)
+            return asyncio.current_task().calls
+
+        async def run():
+            task = Loud(main(), loop=self.loop)
+            return await task
+        self.assertEqual(self.run_in_loop(run()), 0)
+
+    def test_withdrawn_before_it_was_delivered(self):
+        async def main():
+            task = asyncio.current_task()
+            with asyncio.CancelScope():
+                # Counted, and swallowed.
+                task.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await asyncio.sleep(60)
+                async with asyncio.timeout(1) as timeout:
+                    with asyncio.CancelScope(shield=True):
+                        await asyncio.sleep(2)
+                await asyncio.sleep(1)
+            self.assertTrue(timeout.expired())
+            self.assertEqual(task.cancelling(), 1)
+        self.run_in_loop(main())
+
+
+class TimerTests:
+
+    def count_timers(self):
+        return sum(not handle.cancelled() for handle in self.loop._scheduled)
+
+    def test_a_block_that_does_not_suspend_makes_no_timer(self):
+        async def main():
+            with asyncio.CancelScope():
+                before = len(self.loop._scheduled), len(self.loop._ready)
+                async with asyncio.timeout(1):
+                    async with asyncio.timeout(2):
+                        pass
+                    self.assertEqual(before, (len(self.loop._scheduled),
+                                              len(self.loop._ready)))
+        self.run_in_loop(main())
+
+    def test_a_block_that_suspends_has_its_timer(self):
+        async def main():
+            counts = []
+            with asyncio.CancelScope():
+                async with asyncio.timeout(1):
+                    async with asyncio.timeout(2):
+                        self.loop.call_soon(
+                            lambda: counts.append(self.count_timers()))
+                        await asyncio.sleep(0)
+                    counts.append(self.count_timers())
+                counts.append(self.count_timers())
+            self.assertEqual(counts, [2, 1, 0])
+        self.run_in_loop(main())
+
+    def test_what_is_due_at_entry_comes_before_the_bodys_callbacks(self):
+        async def main():
+            order = []
+            with asyncio.CancelScope():
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(0) as timeout:
+                        self.loop.call_soon(
+                            lambda: order.append(timeout.expired()))
+                        await asyncio.sleep(0)
+            self.assertEqual(order, [True])
+        self.run_in_loop(main())
+
+    def test_reschedule_before_the_first_wait(self):
+        async def main():
+            with asyncio.CancelScope():
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(60) as timeout:
+                        timeout.reschedule(3)
+                        self.assertEqual(self.count_timers(), 0)
+                        await asyncio.sleep(60)
+            self.assertEqual(self.loop.now, 3)
+        self.run_in_loop(main())
+
+    def test_reschedule_while_the_task_is_parked(self):
+        async def main():
+            with asyncio.CancelScope():
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(60) as timeout:
+                        self.loop.call_later(1, timeout.reschedule, 3)
+                        await asyncio.sleep(60)
+            self.assertEqual(self.loop.now, 3)
+        self.run_in_loop(main())
+
+    def test_reschedule_to_never(self):
+        async def main():
+            with asyncio.CancelScope():
+                async with asyncio.timeout(1) as timeout:
+                    self.loop.call_soon(timeout.reschedule, None)
+                    await asyncio.sleep(60)
+            self.assertFalse(timeout.expired())
+            self.assertEqual(self.loop.now, 60)
+        self.run_in_loop(main())
+
+    def test_a_timeout_left_open_ends_with_its_task(self):
+        generators = []
+
+        async def generate():
+            async with asyncio.timeout(60):
+                yield
+
+        async def child():
+            with asyncio.CancelScope():
+                generators.append(generate())
+                await anext(generators[0])
+                await asyncio.sleep(1)
+
+        async def main():
+            await asyncio.create_task(child())
+            self.assertEqual(self.count_timers(), 0)
+            await generators.pop().aclose()
+        self.run_in_loop(main())
+
+
+globals().update(scopes_support.kinds("LevelTests", LevelTests))
+globals().update(scopes_support.kinds("EdgeTests", EdgeTests))
+globals().update(scopes_support.kinds("TimerTests", TimerTests))
+del LevelTests, EdgeTests, TimerTests
+
+
+if __name__ == "__main__":
+    unittest.main()
