@@ -1,6 +1,6 @@
 """What the examples share: certificates made on the spot, and servers on loopback."""
 
-__all__ = ("Certificates", "DemoError", "ORIGIN", "PROXY", "closing", "serving")
+__all__ = ("Certificates", "DemoError", "ORIGIN", "PROXY", "closing", "read_head", "serving")
 
 import asyncio
 import contextlib
@@ -64,6 +64,13 @@ class Certificates:
         context.minimum_version = ssl.TLSVersion.TLSv1_3    # the output explains 1.3's records
         context.set_alpn_protocols([alpn] if alpn else [])
         return context
+
+
+async def read_head(reader):
+    """Return the first line of an HTTP message, split, and its header fields."""
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").split("\r\n")[:-2]
+    fields = (line.partition(":") for line in lines)
+    return first.split(" ", 2), {name.lower(): value.strip() for name, _, value in fields}
 
 
 @contextlib.asynccontextmanager

@@ -20,7 +20,8 @@ import sys
 import tempfile
 import textwrap
 
-from loopback import ORIGIN, PROXY, Certificates, DemoError, closing, serving
+import deadlines
+from loopback import ORIGIN, PROXY, Certificates, DemoError, closing, read_head, serving
 from tls_faults import FAULTS, STALLED_AFTER, observe
 
 # Both are registered protocol names.  They differ so that one layer's cannot be
@@ -39,13 +40,6 @@ class Capture:
 
     def holds(self, text):
         return text.encode() in self.sent or text.encode() in self.received
-
-
-async def read_head(reader):
-    """Return the first line of an HTTP message, split, and its header fields."""
-    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").split("\r\n")[:-2]
-    fields = (line.partition(":") for line in lines)
-    return first.split(" ", 2), {name.lower(): value.strip() for name, _, value in fields}
 
 
 async def copy(reader, writer, kept):
@@ -111,8 +105,9 @@ def naming(layer):
         raise DemoError(f"{layer}: SSLCertVerificationError: {error.verify_message}") from None
 
 
-async def fetch(port, outer, inner):
-    """Get PATH from ORIGIN through the proxy; return both layers' facts and the response."""
+@contextlib.asynccontextmanager
+async def tunnelled(port, outer, inner):
+    """Connect to ORIGIN through the proxy; give a stream and both layers' facts."""
     with naming(f"outer TLS, to {PROXY}"):
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", port, ssl=outer, server_hostname=PROXY)
@@ -125,6 +120,12 @@ async def fetch(port, outer, inner):
         with naming(f"inner TLS, to {ORIGIN}"):
             await writer.start_tls(inner, server_hostname=ORIGIN)
         layers.append(layer_facts(writer))
+        yield reader, writer, layers
+
+
+async def fetch(port, outer, inner):
+    """Get PATH from ORIGIN; return both layers' facts and the response."""
+    async with tunnelled(port, outer, inner) as (reader, writer, layers):
         writer.write(f"GET {PATH} HTTP/1.0\r\nHost: {ORIGIN}\r\n\r\n".encode())
         (_, status, reason), fields = await read_head(reader)
         body = await reader.readexactly(int(fields["content-length"]))
@@ -199,6 +200,20 @@ def show_faults(here, other, other_name):
         since 3.11.""")
 
 
+def show_limits(outcomes):
+    say(f"""The origin's report has {deadlines.ROWS} rows and takes
+        {deadlines.ROWS * deadlines.PACE:.1f} s. The client has less, but it catches every
+        CancelledError and tries again. A timeout tells it once. A cancel scope tells it at
+        every wait, so that the next tries do not even connect; a shielded cleanup closes
+        both layers of TLS nevertheless.""")
+    columns = "  {:22} {:22} {:>9}  {}"
+    print(columns.format("", "rows of each try", "ended at", "tasks left"))
+    for name, outcome in outcomes.items():
+        print(columns.format(name, ", ".join(map(str, outcome.rows)),
+                             f"{outcome.seconds:.1f} s", outcome.left))
+    print()
+
+
 # ------------------------------------------------------------------------ main
 
 async def request(certificates, broken):
@@ -219,6 +234,19 @@ async def request(certificates, broken):
             certificates.client(trust["inner"], INNER_ALPN))
     report(layers, outer, inner, at_proxy, at_origin, status, body)
     return {"outer": outer, "inner": inner}
+
+
+async def limit(certificates):
+    """Let deadlines end a client of a slow origin; return {limit: Outcome}."""
+    async with contextlib.AsyncExitStack() as stack:
+        port = await stack.enter_async_context(
+            deadlines.slow_origin(certificates.server(ORIGIN, INNER_ALPN)))
+        port = await stack.enter_async_context(
+            proxy(certificates.server(PROXY, OUTER_ALPN), {f"{ORIGIN}:443": port},
+                  [], Capture()))
+        return await deadlines.compare(lambda: tunnelled(
+            port, certificates.client(PROXY, OUTER_ALPN),
+            certificates.client(ORIGIN, INNER_ALPN)))
 
 
 def report(layers, outer, inner, at_proxy, at_origin, status, body):
@@ -287,6 +315,8 @@ async def demo(options, certificates):
         print(f"  stock       {version(options.compare)}, {options.compare}")
     print()
     show_faults(await observe(certificates), other, "stock" if other else "")
+    heading("6. A deadline over the tunnel")
+    show_limits(await limit(certificates))
 
 
 def parse(arguments):

@@ -147,6 +147,16 @@ def test_this_build_shows_no_fault(python):
         "answer during an upload": "whole"}
 
 
+def test_a_deadline_ends_a_client_that_swallows_its_cancellation(shown):
+    table = shown[0].split("\n6. ")[1]
+    limits = dict(re.findall(r"^  (\w+)\(0\.45\) +([\d, ]+?) {2,}[\d.]+ s  0$", table, re.M))
+    told_once, told_always = (list(map(int, limits[name].split(", ")))
+                              for name in ("timeout", "move_on_after"))
+    # The first try is cut short, the second one is whole, or is not made.
+    assert told_once[0] < 12 and told_once[-1] == 12
+    assert 0 < told_always[0] < 12 and told_always[1:] == [0, 0]
+
+
 def test_no_task_is_left(python):
     done = run(python, "-X", "dev", "-W", "error", "-c", LEFT_TASKS)
     assert done.stdout.endswith("left: []\n"), done.stderr
