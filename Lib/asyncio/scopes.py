@@ -178,6 +178,9 @@ class CancelScope:
         wrong = self._find_misuse()
         if wrong is not None:
             self._abandon()
+            if exc_type is GeneratorExit and _current_task() is None:
+                # The coroutine is destroyed: no one is doing it wrong.
+                return False
             raise RuntimeError(wrong)
         parent = self._node.parent
         absorbs = (exc is not None and self._node.cancelled

@@ -934,6 +934,26 @@ class MisuseTests:
             scope.cancel()
         self.run_in_loop(main())
 
+    def test_a_coroutine_that_is_destroyed_closes_its_scopes(self):
+        async def main(scope):
+            with scope:
+                with asyncio.CancelScope(shield=True):
+                    await asyncio.sleep(60)
+
+        def start():
+            task = self.Task(coro, loop=self.loop)
+            self.loop.run_until_complete(asyncio.sleep(0))
+            task._log_destroy_pending = False
+            for handle in self.loop._scheduled:
+                handle.cancel()
+
+        scope = asyncio.CancelScope(timeout=5)
+        coro = main(scope)
+        start()
+        coro.close()
+        self.assertIn("closed", repr(scope))
+        self.assertIsNone(scope._node.parent)
+
     def test_another_thread_is_refused(self):
         async def main():
             errors = []

@@ -3,10 +3,17 @@
 import asyncio
 import contextlib
 import signal
+import textwrap
 import threading
 import unittest
 
+from test.support import script_helper
 from test.test_asyncio import scopes_support
+
+try:
+    import _interpreters
+except ModuleNotFoundError:
+    _interpreters = None
 
 
 def tearDownModule():
@@ -437,6 +444,79 @@ class InterruptTests(unittest.TestCase):
         with self.assertRaises(KeyboardInterrupt):
             asyncio.run(main())
         self.assertEqual(seen, ["block"])
+
+
+class ProcessTests(unittest.TestCase):
+    """The ends of interpreters."""
+
+    def check(self, script):
+        result = script_helper.assert_python_ok("-X", "dev", "-c", script)
+        self.assertEqual(result.err, b"")
+        self.assertEqual(result.out.split(), [b"done"])
+
+    def test_the_interpreter_ends_with_scopes_open(self):
+        self.check(textwrap.dedent("""
+            import asyncio
+
+            async def child():
+                with asyncio.move_on_after(60), asyncio.shield():
+                    async with asyncio.timeout(60):
+                        await asyncio.sleep(60)
+
+            async def main():
+                kept.append(asyncio.create_task(child()))
+                await asyncio.sleep(0)
+                # What is left is not reported: this is about crashes.
+                kept[0]._log_destroy_pending = False
+                print("done")
+
+            kept = []
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(main())
+            loop.close()
+            kept.append(loop)
+        """))
+
+    def test_an_exit_passes_through_scopes(self):
+        script = textwrap.dedent("""
+            import asyncio, sys
+
+            async def main():
+                with asyncio.CancelScope() as scope:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(asyncio.sleep(60))
+                        await asyncio.sleep(0)
+                        scope.cancel()
+                        sys.exit(7)
+
+            asyncio.run(main())
+        """)
+        result = script_helper.assert_python_failure("-X", "dev", "-c", script)
+        self.assertEqual((result.rc, result.err), (7, b""))
+
+    @unittest.skipIf(_interpreters is None, "needs _interpreters")
+    def test_scopes_in_another_interpreter(self):
+        self.check(textwrap.dedent("""
+            import _interpreters
+
+            interpreter = _interpreters.create()
+            error = _interpreters.exec(interpreter, '''if True:
+                import asyncio
+
+                async def main():
+                    with asyncio.move_on_after(0.01) as scope:
+                        async with asyncio.TaskGroup() as group:
+                            group.create_task(asyncio.sleep(60))
+                    async with asyncio.shield():
+                        await asyncio.sleep(0)
+                    assert scope.cancelled_caught
+                    print("done")
+
+                asyncio.run(main())
+            ''')
+            assert error is None, error
+            _interpreters.destroy(interpreter)
+        """))
 
 
 for behaviour in BlockTests, TimeoutTests, GroupTests:
