@@ -193,16 +193,16 @@ class Request:
         self.dropped = False
 
 
-class Canceller:
-    """The part of a task that knows of requests and deliveries.
+class _PyCancellerBase:
+    """The part of a Canceller that each step of a task needs.
 
     Guards, the blocks that the task has entered, have ``_baseline``,
     ``_arm()`` and ``_abandon()``.
     """
 
     __slots__ = ("task", "loop", "node", "group", "guards", "armed", "held",
-                 "pending", "asking", "may_end", "told", "accepted", "yielded", "streak",
-                 "handle", "next_time")
+                 "pending", "asking", "may_end", "told", "accepted",
+                 "yielded", "streak", "handle", "next_time")
 
     def __init__(self, task):
         # None once the task has ended.
@@ -219,9 +219,6 @@ class Canceller:
         # Requests that a shield defers, and those of _must_cancel.
         self.held = []
         self.pending = []
-        if task._must_cancel:
-            # It came before there was a Canceller.
-            self.pending.append(Request(None, task._cancel_message))
         # The Request that cancel() is being called for by ask(), or None.
         self.asking = None
         # What is pending was held: a task that ends first ends normally.
@@ -238,8 +235,6 @@ class Canceller:
         # In a storm: when the next delivery may be.
         self.next_time = 0.0
 
-    # The task calls these.
-
     def suspend(self):
         """The task suspends: nothing is scheduled yet."""
         guards = self.guards
@@ -253,8 +248,38 @@ class Canceller:
         self.accepted = False
         if told:
             self._delivered_edge()
-        elif self.node is not None and self.node.effective:
-            self.deliver()
+        elif self.node is not None:
+            self._park_below()
+
+    def took(self):
+        """What the task waits for was cancelled for a request."""
+        self.told = True
+        self._delivered_edge()
+
+    def append_guard(self, guard):
+        self.guards.append(guard)
+
+    def leave(self, guard):
+        guards = self.guards
+        if guards and guards[-1] is guard:
+            guards.pop()
+            self.armed = min(self.armed, len(guards))
+        else:
+            self._leave_below(guard)
+
+
+try:
+    from _asyncio import _CancellerBase
+except ImportError:
+    _CancellerBase = _PyCancellerBase
+
+
+class _Rules:
+    """The part of a Canceller that knows of requests and deliveries."""
+
+    __slots__ = ()
+
+    # The task calls these, and those of the base.
 
     def resume(self, exc):
         """The task runs on; return the exception that it is thrown."""
@@ -283,11 +308,6 @@ class Canceller:
         self.pending.append(request)
         self.may_end = False
         return False
-
-    def took(self):
-        """What the task waits for was cancelled for a request."""
-        self.told = True
-        self._delivered_edge()
 
     def uncancelled(self):
         """The count of requests was lowered by uncancel()."""
@@ -321,6 +341,10 @@ class Canceller:
         self.pending.clear()
 
     # Level.
+
+    def _park_below(self):
+        if self.node.effective:
+            self.deliver()
 
     def deliver(self):
         """Cancel what the task is parked on, unless this wait had that."""
@@ -403,8 +427,8 @@ class Canceller:
         if not task._must_cancel:
             return
         held = [r for r in self.pending if self._is_held(r.origin)]
-        self.held += held
-        self.pending = [r for r in self.pending if r not in held]
+        self.held.extend(held)
+        self.pending[:] = [r for r in self.pending if r not in held]
         if not self.pending:
             task._must_cancel = False
             self.may_end = False
@@ -414,7 +438,7 @@ class Canceller:
         freed = [r for r in self.held if not self._is_held(r.origin)]
         if not freed:
             return
-        self.held = [r for r in self.held if r not in freed]
+        self.held[:] = [r for r in self.held if r not in freed]
         task, msg = self.task, freed[-1].msg
         future = task._fut_waiter
         if future is not None and future.cancel(msg=msg):
@@ -422,7 +446,7 @@ class Canceller:
             return
         if not task._must_cancel:
             self.may_end = True
-        self.pending += freed
+        self.pending.extend(freed)
         task._must_cancel = True
         task._cancel_message = msg
 
@@ -476,16 +500,13 @@ class Canceller:
 
     def enter(self, guard):
         guard._baseline = self.new_baseline()
-        self.guards.append(guard)
+        self.append_guard(guard)
 
-    def leave(self, guard):
-        guards = self.guards
-        if guards and guards[-1] is guard:
-            guards.pop()
-            self.armed = min(self.armed, len(guards))
-        elif guard in guards:
-            index = guards.index(guard)
-            del guards[index]
+    def _leave_below(self, guard):
+        """Remove a guard from below others, if it is there."""
+        if guard in self.guards:
+            index = self.guards.index(guard)
+            del self.guards[index]
             if index < self.armed:
                 self.armed -= 1
 
@@ -505,6 +526,18 @@ class Canceller:
             self.deliver()
 
 
+class _PyCanceller(_Rules, _PyCancellerBase):
+    """A Canceller for tasks in Python."""
+
+    __slots__ = ()
+
+
+class Canceller(_Rules, _CancellerBase):
+    """A Canceller for tasks in C, if there are any."""
+
+    __slots__ = ()
+
+
 class Guard:
     """A block that cancels its task by edge: that of a timeout or a group."""
 
@@ -516,60 +549,64 @@ class Guard:
     _origin = None
     # What was outstanding at the entry and is still, or less.
     _baseline = 0
-    # What _ask() asked for: a Request, or None if the task has no Canceller.
+    # What ask() asked for: a Request, or None if the task has no Canceller.
     _request = None
-
-    def _enter(self, task):
-        """Begin; return true if _arm() will be called."""
-        self._task = task
-        canceller = getattr(task, "_canceller", None)
-        if canceller is not None:
-            self._is_known = True
-            self._origin = canceller.node
-            canceller.enter(self)
-            return True
-        self._baseline = task.cancelling()
-        if self._baseline and getattr(task, "_must_cancel", False):
-            self._baseline -= 1
-        return False
-
-    def _leave(self):
-        """End; forget the task."""
-        if self._is_known:
-            canceller = self._task._canceller
-            if canceller is not None:
-                canceller.leave(self)
-            self._origin = None
-        self._task = None
-
-    def _ask(self):
-        self._request = cancel(self._task, self._origin)
-
-    def _withdraw(self):
-        canceller = getattr(self._task, "_canceller", None)
-        if canceller is None or self._request is None:
-            self._task.uncancel()
-        else:
-            canceller.withdraw(self._request)
-        self._request = None
-
-    def _is_asked_by_others(self):
-        """Ask if a request or a scope from outside cancels the block."""
-        canceller = getattr(self._task, "_canceller", None)
-        return (self._has_new_requests()
-                or (canceller is not None and canceller.is_cancelled()))
-
-    def _has_new_requests(self):
-        canceller = getattr(self._task, "_canceller", None)
-        outstanding = (self._task.cancelling() if canceller is None
-                       else canceller.outstanding())
-        return outstanding > self._baseline
 
     def _arm(self):
         """The task suspends in the block for the first time."""
 
     def _abandon(self):
         """The task has ended in the block."""
+
+
+def begin(guard, task):
+    """The block of *guard* is entered in *task*."""
+    guard._task = task
+    canceller = canceller_of(task)
+    if canceller is None:
+        # Not of our class.
+        guard._baseline = task.cancelling()
+    else:
+        guard._is_known = True
+        guard._origin = canceller.node
+        canceller.enter(guard)
+
+
+def leave(guard):
+    """The block has ended; forget its task."""
+    canceller = getattr(guard._task, "_canceller", None)
+    if canceller is not None:
+        canceller.leave(guard)
+    guard._task = guard._origin = None
+
+
+def ask(guard):
+    """Ask the task of *guard* to stop."""
+    guard._request = cancel(guard._task, guard._origin)
+
+
+def withdraw(guard):
+    """Take back what ask() did."""
+    canceller = getattr(guard._task, "_canceller", None)
+    if canceller is None or guard._request is None:
+        guard._task.uncancel()
+    else:
+        canceller.withdraw(guard._request)
+    guard._request = None
+
+
+def is_asked_by_others(guard):
+    """Ask if a request or a scope from outside cancels the block."""
+    canceller = getattr(guard._task, "_canceller", None)
+    return (has_new_requests(guard)
+            or (canceller is not None and canceller.is_cancelled()))
+
+
+def has_new_requests(guard):
+    canceller = getattr(guard._task, "_canceller", None)
+    outstanding = (guard._task.cancelling() if canceller is None
+                   else canceller.outstanding())
+    return outstanding > guard._baseline
 
 
 def cancel(task, origin, msg=None):
@@ -605,7 +642,7 @@ class GroupGuard(Guard):
     """The part of a group that was entered below a scope."""
 
     def __init__(self, host):
-        self._enter(host)
+        begin(self, host)
         # What the tasks of the group are below of.
         self.node = Node()
         self.node.members = {}
@@ -613,22 +650,22 @@ class GroupGuard(Guard):
 
     def leave(self):
         self.node.detach()
-        self._leave()
+        leave(self)
 
     def ask(self):
         """Ask the host to stop."""
-        self._ask()
+        ask(self)
 
     def ask_again(self):
         """Repeat the request of others that the group's errors replace."""
-        if self._has_new_requests():
+        if has_new_requests(self):
             self._task.uncancel()
-            self._ask()
+            ask(self)
 
     def take_back(self):
         """Withdraw what ask() did; return true if others ask the same."""
-        self._withdraw()
-        return self._is_asked_by_others()
+        withdraw(self)
+        return is_asked_by_others(self)
 
     def level_error(self):
         """Return the CancelledError of the scopes around, or None."""
@@ -676,7 +713,12 @@ def canceller_of(task):
     except AttributeError:
         return None
     if canceller is None and not task.done():
-        canceller = task._canceller = Canceller(task)
+        make = (_PyCanceller if isinstance(task, tasks._PyTask)
+                else Canceller)
+        canceller = task._canceller = make(task)
+        if task._must_cancel:
+            # It came before there was a Canceller.
+            canceller.pending.append(Request(None, task._cancel_message))
     return canceller
 
 

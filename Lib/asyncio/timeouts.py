@@ -84,28 +84,23 @@ class Timeout(cancellation.Guard):
         if task is None:
             raise RuntimeError("Timeout should be used inside a task")
         self._state = _State.ENTERED
-        self._armed = not self._enter(task)
+        cancellation.begin(self, task)
+        self._armed = not self._is_known
         if self._when is not None:
             self._set_timer()
         return self
 
     async def __aexit__(self, exc_type, exc, tb):
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._disarm()
         if self._state is not _State.EXPIRING:
             self._state = _State.EXITED
-            self._leave()
+            cancellation.leave(self)
             return
         self._state = _State.EXPIRED
-        self._withdraw()
-        ends_here = not self._is_asked_by_others()
-        self._leave()
-        if ends_here and exc is not None:
-            try:
-                _make_timeout_error(exc)
-            finally:
-                del exc, tb
+        try:
+            _end_expired(self, exc)
+        finally:
+            del exc, tb
 
     def _set_timer(self):
         loop = events.get_running_loop()
@@ -122,7 +117,7 @@ class Timeout(cancellation.Guard):
     def _on_timeout(self):
         self._timer = None
         self._state = _State.EXPIRING
-        self._ask()
+        cancellation.ask(self)
 
     # The task's Canceller calls these.
 
@@ -134,6 +129,26 @@ class Timeout(cancellation.Guard):
 
     def _abandon(self):
         self._disarm()
+
+
+# The Timeout in C calls these four, too.
+
+_ask = cancellation.ask
+_begin_elsewhere = cancellation.begin
+
+
+def _leave_elsewhere(timeout, task):
+    timeout._task = task
+    cancellation.leave(timeout)
+
+
+def _end_expired(timeout, exc):
+    """The block ends in *exc*, or None, after its time."""
+    cancellation.withdraw(timeout)
+    ends_here = not cancellation.is_asked_by_others(timeout)
+    cancellation.leave(timeout)
+    if ends_here and exc is not None:
+        _make_timeout_error(exc)
 
 
 def _make_timeout_error(exc):
@@ -180,3 +195,13 @@ def timeout_at(when):
     Like timeout(), but with an absolute time.
     """
     return Timeout(when)
+
+
+_PyTimeout, _py_timeout, _py_timeout_at = Timeout, timeout, timeout_at
+
+try:
+    from _asyncio import Timeout, timeout, timeout_at
+except ImportError:
+    pass
+else:
+    _CTimeout, _c_timeout, _c_timeout_at = Timeout, timeout, timeout_at

@@ -1,222 +1,142 @@
-/* What _asynciomodule.c tells a task's Canceller (Lib/asyncio/cancellation.py
-   says what that is).
+/* What a task knows of its cancellation, as far as each of its steps needs it.
+   Lib/asyncio/cancellation.py says what that is, and has the rest.
 
-   A canceller is NULL for a task that entered nothing; then each call is one
-   test.  The functions return 0, or -1 with an exception set; they may run
-   any Python code.  */
+   A canceller is NULL for a task that entered nothing; then each of the calls
+   by the task is one test.  Functions that return int return 0, or -1 with an
+   exception set; they may run any Python code.  */
 
 #ifndef Py_ASYNCIO_CANCELLER_H
 #define Py_ASYNCIO_CANCELLER_H
 
-/* Interned names, part of the module's state.  All strong.  */
+/* Part of the module's state.  All strong.  */
 typedef struct {
+    PyTypeObject *base;          /* _asyncio._CancellerBase */
+    /* Interned names.  */
     PyObject *adopt;
-    PyObject *finish;
+    PyObject *arm;
+    PyObject *finish_below;
+    PyObject *get_loop;
     PyObject *hold;
-    PyObject *park;
-    PyObject *resume;
-    PyObject *suspend;
-    PyObject *took;
+    PyObject *leave_below;
+    PyObject *park_below;
+    PyObject *resume_below;
     PyObject *uncancelled;
-    PyObject *yielded;
-} CancellerNames;
+} CancellerState;
 
-static inline int
-canceller_names_visit(CancellerNames *names, visitproc visit, void *arg)
-{
-    Py_VISIT(names->adopt);
-    Py_VISIT(names->finish);
-    Py_VISIT(names->hold);
-    Py_VISIT(names->park);
-    Py_VISIT(names->resume);
-    Py_VISIT(names->suspend);
-    Py_VISIT(names->took);
-    Py_VISIT(names->uncancelled);
-    Py_VISIT(names->yielded);
-    return 0;
-}
+/* cancellation._PyCancellerBase has the same fields, and comments on them.  An
+   object is strong, or NULL or None for None.  */
+typedef struct {
+    PyObject_HEAD
+    PyObject *task;
+    PyObject *loop;
+    PyObject *node;
+    PyObject *group;
+    PyObject *guards;       /* this and the next two: lists, never NULL */
+    PyObject *held;
+    PyObject *pending;
+    PyObject *asking;
+    PyObject *handle;
+    Py_ssize_t armed;
+    Py_ssize_t streak;
+    double next_time;
+    char may_end;
+    char told;
+    char accepted;
+    char yielded;
+} CancellerObject;
 
-static inline void
-canceller_names_clear(CancellerNames *names)
-{
-    Py_CLEAR(names->adopt);
-    Py_CLEAR(names->finish);
-    Py_CLEAR(names->hold);
-    Py_CLEAR(names->park);
-    Py_CLEAR(names->resume);
-    Py_CLEAR(names->suspend);
-    Py_CLEAR(names->took);
-    Py_CLEAR(names->uncancelled);
-    Py_CLEAR(names->yielded);
-}
+int asyncio_canceller_init(PyObject *module, CancellerState *state);
+int asyncio_canceller_visit(CancellerState *state, visitproc visit, void *arg);
+void asyncio_canceller_clear(CancellerState *state);
 
-static inline int
-canceller_names_init(CancellerNames *names)
-{
-    struct {PyObject **name; const char *text;} all[] = {
-        {&names->adopt, "adopt"},
-        {&names->finish, "finish"},
-        {&names->hold, "hold"},
-        {&names->park, "park"},
-        {&names->resume, "resume"},
-        {&names->suspend, "suspend"},
-        {&names->took, "took"},
-        {&names->uncancelled, "uncancelled"},
-        {&names->yielded, "yielded"},
-    };
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(all); i++) {
-        *all[i].name = PyUnicode_InternFromString(all[i].text);
-        if (*all[i].name == NULL) {
-            return -1;
-        }
-    }
-    return 0;
-}
+/* In _asynciomodule.c.  */
+CancellerState *asyncio_canceller_state(PyObject *canceller);
 
-/* Call a method without a result.  The caller's field may be cleared by
-   what it calls, hence the reference.  */
-static inline int
-canceller_call(PyObject *canceller, PyObject *name, PyObject *arg)
-{
-    Py_INCREF(canceller);
-    PyObject *res = arg == NULL ? PyObject_CallMethodNoArgs(canceller, name)
-                                : PyObject_CallMethodOneArg(canceller, name,
-                                                            arg);
-    Py_DECREF(canceller);
-    Py_XDECREF(res);
-    return res == NULL ? -1 : 0;
-}
+int asyncio_canceller_suspend(CancellerState *, CancellerObject *);
+int asyncio_canceller_park(CancellerState *, CancellerObject *, int told);
+int asyncio_canceller_resume(CancellerState *, CancellerObject *,
+                             PyObject *cancelled_error, PyObject **exc,
+                             int *owned);
+int asyncio_canceller_finish(CancellerState *, CancellerObject *);
+int asyncio_canceller_hold(CancellerState *, CancellerObject *, PyObject *msg);
+int asyncio_canceller_uncancelled(CancellerState *, CancellerObject *);
+void asyncio_canceller_took(CancellerObject *);
+
+/* Add and remove a guard; leave() takes one that is not there, too.  */
+int asyncio_canceller_enter(CancellerObject *, PyObject *guard);
+int asyncio_canceller_leave(CancellerState *, CancellerObject *,
+                            PyObject *guard);
 
 /* The task is made: tell who waits for the task of this coroutine.  */
-static inline int
-canceller_call_owner(CancellerNames *names, PyObject *owners, PyObject *coro,
-                     PyObject *task)
-{
-    if (PyDict_GET_SIZE(owners) == 0) {
-        return 0;
-    }
-    PyObject *key = PyLong_FromVoidPtr(coro);
-    if (key == NULL) {
-        return -1;
-    }
-    PyObject *owner;
-    int found = PyDict_Pop(owners, key, &owner);
-    Py_DECREF(key);
-    if (found <= 0) {
-        return found;
-    }
-    int res = canceller_call(owner, names->adopt, task);
-    Py_DECREF(owner);
-    return res;
-}
+int asyncio_canceller_call_owner(CancellerState *, PyObject *owners,
+                                 PyObject *coro, PyObject *task);
 
 /* The coroutine has yielded, and nothing is scheduled for it yet.  */
 static inline int
-canceller_suspend(CancellerNames *names, PyObject *canceller)
+canceller_suspend(CancellerState *state, PyObject *canceller)
 {
-    return canceller == NULL ? 0
-                             : canceller_call(canceller, names->suspend, NULL);
+    return canceller == NULL ? 0 : asyncio_canceller_suspend(
+        state, (CancellerObject *)canceller);
 }
 
 /* The task is parked on a future; told: which was cancelled for an edge.  */
 static inline int
-canceller_park(CancellerNames *names, PyObject *canceller, int told)
+canceller_park(CancellerState *state, PyObject *canceller, int told)
 {
-    return canceller == NULL ? 0
-                             : canceller_call(canceller, names->park,
-                                              told ? Py_True : Py_False);
+    return canceller == NULL ? 0 : asyncio_canceller_park(
+        state, (CancellerObject *)canceller, told);
 }
 
 /* The task will run on in the next pass of the loop.  */
-static inline int
-canceller_yielded(CancellerNames *names, PyObject *canceller)
+static inline void
+canceller_yielded(PyObject *canceller)
 {
-    return canceller == NULL ? 0
-                             : PyObject_SetAttr(canceller, names->yielded,
-                                                Py_True);
+    if (canceller != NULL) {
+        ((CancellerObject *)canceller)->yielded = 1;
+    }
 }
 
 /* The task runs on: change what it is thrown.  *exc is NULL or, if *owned,
    a strong reference.  */
 static inline int
-canceller_resume(CancellerNames *names, PyObject *canceller, PyObject **exc,
-                 int *owned)
+canceller_resume(CancellerState *state, PyObject *canceller,
+                 PyObject *cancelled_error, PyObject **exc, int *owned)
 {
-    if (canceller == NULL) {
-        return 0;
-    }
-    Py_INCREF(canceller);
-    PyObject *thrown = PyObject_CallMethodOneArg(
-        canceller, names->resume, *exc == NULL ? Py_None : *exc);
-    Py_DECREF(canceller);
-    if (*owned) {
-        Py_CLEAR(*exc);
-        *owned = 0;
-    }
-    if (thrown == NULL) {
-        return -1;
-    }
-    if (Py_IsNone(thrown)) {
-        *exc = NULL;
-        Py_DECREF(thrown);
-    }
-    else {
-        *exc = thrown;
-        *owned = 1;
-    }
-    return 0;
+    return canceller == NULL ? 0 : asyncio_canceller_resume(
+        state, (CancellerObject *)canceller, cancelled_error, exc, owned);
 }
 
 /* Someone calls cancel(): return 1 if that is held, 0 if not, or -1.  */
 static inline int
-canceller_hold(CancellerNames *names, PyObject *canceller, PyObject *msg)
+canceller_hold(CancellerState *state, PyObject *canceller, PyObject *msg)
 {
-    if (canceller == NULL) {
-        return 0;
-    }
-    Py_INCREF(canceller);
-    PyObject *held = PyObject_CallMethodOneArg(canceller, names->hold, msg);
-    Py_DECREF(canceller);
-    if (held == NULL) {
-        return -1;
-    }
-    int res = PyObject_IsTrue(held);
-    Py_DECREF(held);
-    return res;
+    return canceller == NULL ? 0 : asyncio_canceller_hold(
+        state, (CancellerObject *)canceller, msg);
 }
 
 /* What the task is parked on was cancelled for an edge.  */
-static inline int
-canceller_took(CancellerNames *names, PyObject *canceller)
+static inline void
+canceller_took(PyObject *canceller)
 {
-    return canceller == NULL ? 0
-                             : canceller_call(canceller, names->took, NULL);
+    if (canceller != NULL) {
+        asyncio_canceller_took((CancellerObject *)canceller);
+    }
 }
 
 /* The count of requests is lower.  */
 static inline int
-canceller_uncancelled(CancellerNames *names, PyObject *canceller)
+canceller_uncancelled(CancellerState *state, PyObject *canceller)
 {
-    return canceller == NULL ? 0
-                             : canceller_call(canceller, names->uncancelled,
-                                              NULL);
+    return canceller == NULL ? 0 : asyncio_canceller_uncancelled(
+        state, (CancellerObject *)canceller);
 }
 
 /* The coroutine has ended, which may have set an exception: that stays.  */
 static inline int
-canceller_finish(CancellerNames *names, PyObject *canceller)
+canceller_finish(CancellerState *state, PyObject *canceller)
 {
-    if (canceller == NULL) {
-        return 0;
-    }
-    PyObject *exc = PyErr_GetRaisedException();
-    int res = canceller_call(canceller, names->finish, NULL);
-    if (res < 0) {
-        _PyErr_ChainExceptions1(exc);
-        return -1;
-    }
-    PyErr_SetRaisedException(exc);
-    return 0;
+    return canceller == NULL ? 0 : asyncio_canceller_finish(
+        state, (CancellerObject *)canceller);
 }
 
 #endif  /* !Py_ASYNCIO_CANCELLER_H */

@@ -3,7 +3,9 @@
 import asyncio
 import heapq
 import unittest
+import unittest.mock
 from asyncio import tasks
+from asyncio import timeouts
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -49,6 +51,8 @@ class VirtualClockTestCase:
         self.unhandled = []
         self.loop.set_exception_handler(
             lambda loop, context: self.unhandled.append(context))
+        if self.Task is tasks._PyTask:
+            self.use_timeouts_in_python()
         if self.eager:
             self.loop.set_task_factory(
                 asyncio.create_eager_task_factory(self.Task))
@@ -56,6 +60,15 @@ class VirtualClockTestCase:
             self.loop.set_task_factory(
                 lambda loop, coro, **kwargs: self.Task(coro, loop=loop,
                                                        **kwargs))
+
+    def use_timeouts_in_python(self):
+        for module in asyncio, timeouts:
+            patch = unittest.mock.patch.multiple(
+                module, Timeout=timeouts._PyTimeout,
+                timeout=timeouts._py_timeout,
+                timeout_at=timeouts._py_timeout_at)
+            patch.start()
+            self.addCleanup(patch.stop)
 
     def run_in_loop(self, coro):
         result = self.loop.run_until_complete(coro)

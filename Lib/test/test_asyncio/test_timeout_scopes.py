@@ -2,8 +2,12 @@
 
 import asyncio
 import unittest
+import weakref
+from asyncio import timeouts
 
+from test import support
 from test.test_asyncio import scopes_support
+from test.test_asyncio import test_timeouts
 
 
 def tearDownModule():
@@ -250,6 +254,75 @@ class TimerTests:
             self.assertEqual(self.count_timers(), 0)
             await generators.pop().aclose()
         self.run_in_loop(main())
+
+
+class PyUpstreamTests(test_timeouts.TimeoutTests):
+    """Upstream's tests of the Timeout in Python."""
+
+    def setUp(self):
+        super().setUp()
+        scopes_support.VirtualClockTestCase.use_timeouts_in_python(self)
+
+    async def test_it_is_the_one_in_python(self):
+        async with asyncio.timeout(1) as timeout:
+            self.assertIs(type(timeout), timeouts._PyTimeout)
+
+
+@unittest.skipUnless(hasattr(timeouts, "_CTimeout"),
+                     "requires the C _asyncio module")
+class CTests(unittest.IsolatedAsyncioTestCase):
+
+    def test_it_is_what_asyncio_has(self):
+        self.assertIs(asyncio.Timeout, timeouts._CTimeout)
+        self.assertIs(asyncio.timeout, timeouts._c_timeout)
+        self.assertIs(asyncio.timeout_at, timeouts._c_timeout_at)
+
+    def test_both_have_the_same_members(self):
+        c, python = (set(dir(timeouts._CTimeout)),
+                     set(dir(timeouts._PyTimeout)))
+        own = {name for name in python - set(dir(type("", (), {})))
+               if not name.startswith("_")}
+        self.assertLessEqual(own, c)
+
+    async def test_it_cannot_be_used_without_init(self):
+        timeout = asyncio.Timeout.__new__(asyncio.Timeout)
+        timeout._arm()
+        self.assertEqual(repr(timeout), "<Timeout [created]>")
+        with self.assertRaisesRegex(RuntimeError, "__init__"):
+            async with timeout:
+                self.fail("was entered")
+
+    async def test_a_step_can_be_awaited_once(self):
+        timeout = asyncio.timeout(1)
+        step = timeout.__aenter__()
+        self.assertIs(await step, timeout)
+        with self.assertRaises(RuntimeError):
+            await step
+        await timeout.__aexit__(None, None, None)
+        step = timeout.__aenter__()
+        with self.assertRaises(KeyError):
+            step.throw(KeyError())
+        step.close()
+
+    async def test_it_goes_when_nothing_needs_it(self):
+        with asyncio.CancelScope():
+            async with asyncio.timeout(60) as timeout:
+                await asyncio.sleep(0)
+        wr = weakref.ref(timeout)
+        del timeout
+        support.gc_collect()
+        self.assertIsNone(wr())
+
+    async def test_a_cycle_through_an_open_one_is_collected(self):
+        async def generate():
+            async with asyncio.timeout(60) as timeout:
+                yield timeout
+
+        generator = generate()
+        timeout = await anext(generator)
+        self.assertIn("active", repr(timeout))
+        await generator.aclose()
+        self.assertIn("finished", repr(timeout))
 
 
 globals().update(scopes_support.kinds("LevelTests", LevelTests))

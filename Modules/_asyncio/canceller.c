@@ -1,0 +1,455 @@
+/* _CancellerBase: what a task's steps need of its Canceller.
+
+   The task owns its canceller, and the canceller its task, until the task
+   ends: finish() takes both apart.  The methods that Python code of
+   cancellation.py calls are the functions that the task calls.  */
+
+#ifndef Py_BUILD_CORE_BUILTIN
+#  define Py_BUILD_CORE_MODULE 1
+#endif
+
+#include "Python.h"
+#include "structmember.h"
+#include "pycore_pyerrors.h"      // _PyErr_ChainExceptions1()
+#include "canceller.h"
+
+static inline int
+is_none(PyObject *field)
+{
+    return field == NULL || Py_IsNone(field);
+}
+
+/* Call a method without a result.  The caller's field may be cleared by
+   what it calls, hence the reference.  */
+static int
+call(PyObject *self, PyObject *name, PyObject *arg)
+{
+    Py_INCREF(self);
+    PyObject *res = arg == NULL ? PyObject_CallMethodNoArgs(self, name)
+                                : PyObject_CallMethodOneArg(self, name, arg);
+    Py_DECREF(self);
+    Py_XDECREF(res);
+    return res == NULL ? -1 : 0;
+}
+
+static void
+delivered_edge(CancellerObject *self)
+{
+    self->may_end = 0;
+    Py_ssize_t size = PyList_GET_SIZE(self->pending);
+    if (size > 0) {
+        PyList_SetSlice(self->pending, 0, size, NULL);
+    }
+}
+
+/* --- What the task calls --- */
+
+int
+asyncio_canceller_suspend(CancellerState *state, CancellerObject *self)
+{
+    PyObject *guards = self->guards;
+    if (self->armed >= PyList_GET_SIZE(guards)) {
+        return 0;
+    }
+    Py_INCREF(self);
+    int res = 0;
+    while (res == 0 && self->armed < PyList_GET_SIZE(guards)) {
+        PyObject *guard = PyList_GET_ITEM(guards, self->armed);
+        self->armed++;
+        res = call(guard, state->arm, NULL);
+    }
+    Py_DECREF(self);
+    return res;
+}
+
+int
+asyncio_canceller_park(CancellerState *state, CancellerObject *self, int told)
+{
+    self->told = (char)told;
+    self->accepted = 0;
+    if (told) {
+        delivered_edge(self);
+    }
+    else if (!is_none(self->node)) {
+        return call((PyObject *)self, state->park_below, NULL);
+    }
+    return 0;
+}
+
+static int
+resume_below(CancellerState *state, CancellerObject *self, PyObject **exc,
+             int *owned)
+{
+    Py_INCREF(self);
+    PyObject *thrown = PyObject_CallMethodOneArg(
+        (PyObject *)self, state->resume_below, *exc == NULL ? Py_None : *exc);
+    Py_DECREF(self);
+    if (*owned) {
+        Py_CLEAR(*exc);
+        *owned = 0;
+    }
+    if (thrown == NULL) {
+        return -1;
+    }
+    if (Py_IsNone(thrown)) {
+        Py_DECREF(thrown);
+        thrown = NULL;
+    }
+    *exc = thrown;
+    *owned = thrown != NULL;
+    return 0;
+}
+
+int
+asyncio_canceller_resume(CancellerState *state, CancellerObject *self,
+                         PyObject *cancelled_error, PyObject **exc,
+                         int *owned)
+{
+    if (!is_none(self->handle) || (self->yielded && *exc == NULL
+                                   && !is_none(self->node))) {
+        return resume_below(state, self, exc, owned);
+    }
+    if (!(self->accepted && *exc != NULL
+          && PyErr_GivenExceptionMatches(*exc, cancelled_error))) {
+        self->streak = 0;
+    }
+    self->told = self->accepted = self->yielded = 0;
+    delivered_edge(self);
+    return 0;
+}
+
+int
+asyncio_canceller_finish(CancellerState *state, CancellerObject *self)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (call((PyObject *)self, state->finish_below, NULL) < 0) {
+        _PyErr_ChainExceptions1(exc);
+        return -1;
+    }
+    PyErr_SetRaisedException(exc);
+    return 0;
+}
+
+int
+asyncio_canceller_hold(CancellerState *state, CancellerObject *self,
+                       PyObject *msg)
+{
+    Py_INCREF(self);
+    PyObject *held = PyObject_CallMethodOneArg((PyObject *)self, state->hold,
+                                               msg);
+    Py_DECREF(self);
+    if (held == NULL) {
+        return -1;
+    }
+    int res = PyObject_IsTrue(held);
+    Py_DECREF(held);
+    return res;
+}
+
+int
+asyncio_canceller_uncancelled(CancellerState *state, CancellerObject *self)
+{
+    return call((PyObject *)self, state->uncancelled, NULL);
+}
+
+void
+asyncio_canceller_took(CancellerObject *self)
+{
+    self->told = 1;
+    delivered_edge(self);
+}
+
+int
+asyncio_canceller_call_owner(CancellerState *state, PyObject *owners,
+                             PyObject *coro, PyObject *task)
+{
+    if (PyDict_GET_SIZE(owners) == 0) {
+        return 0;
+    }
+    PyObject *key = PyLong_FromVoidPtr(coro);
+    if (key == NULL) {
+        return -1;
+    }
+    PyObject *owner;
+    int found = PyDict_Pop(owners, key, &owner);
+    Py_DECREF(key);
+    if (found <= 0) {
+        return found;
+    }
+    int res = call(owner, state->adopt, task);
+    Py_DECREF(owner);
+    return res;
+}
+
+/* --- Guards --- */
+
+int
+asyncio_canceller_enter(CancellerObject *self, PyObject *guard)
+{
+    return PyList_Append(self->guards, guard);
+}
+
+int
+asyncio_canceller_leave(CancellerState *state, CancellerObject *self,
+                        PyObject *guard)
+{
+    PyObject *guards = self->guards;
+    Py_ssize_t last = PyList_GET_SIZE(guards) - 1;
+    if (last < 0 || PyList_GET_ITEM(guards, last) != guard) {
+        return call((PyObject *)self, state->leave_below, guard);
+    }
+    if (self->armed > last) {
+        self->armed = last;
+    }
+    return PyList_SetSlice(guards, last, last + 1, NULL);
+}
+
+/* --- The type --- */
+
+static int
+canceller_init(PyObject *op, PyObject *args, PyObject *kwds)
+{
+    CancellerObject *self = (CancellerObject *)op;
+    PyObject *task;
+    if (!PyArg_ParseTuple(args, "O:_CancellerBase", &task)) {
+        return -1;
+    }
+    CancellerState *state = asyncio_canceller_state(op);
+    PyObject *loop = PyObject_CallMethodNoArgs(task, state->get_loop);
+    if (loop == NULL) {
+        return -1;
+    }
+    Py_XSETREF(self->task, Py_NewRef(task));
+    Py_XSETREF(self->loop, loop);
+    return 0;
+}
+
+static PyObject *
+canceller_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
+{
+    CancellerObject *self = (CancellerObject *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->guards = PyList_New(0);
+    self->held = PyList_New(0);
+    self->pending = PyList_New(0);
+    if (self->guards == NULL || self->held == NULL || self->pending == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static int
+canceller_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    CancellerObject *self = (CancellerObject *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->task);
+    Py_VISIT(self->loop);
+    Py_VISIT(self->node);
+    Py_VISIT(self->group);
+    Py_VISIT(self->guards);
+    Py_VISIT(self->held);
+    Py_VISIT(self->pending);
+    Py_VISIT(self->asking);
+    Py_VISIT(self->handle);
+    return 0;
+}
+
+static int
+canceller_clear(PyObject *op)
+{
+    CancellerObject *self = (CancellerObject *)op;
+    Py_CLEAR(self->task);
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->node);
+    Py_CLEAR(self->group);
+    Py_CLEAR(self->asking);
+    Py_CLEAR(self->handle);
+    /* The lists stay as long as the object does.  */
+    if (self->guards != NULL) {
+        PyList_SetSlice(self->guards, 0, PY_SSIZE_T_MAX, NULL);
+    }
+    if (self->held != NULL) {
+        PyList_SetSlice(self->held, 0, PY_SSIZE_T_MAX, NULL);
+    }
+    if (self->pending != NULL) {
+        PyList_SetSlice(self->pending, 0, PY_SSIZE_T_MAX, NULL);
+    }
+    return 0;
+}
+
+static void
+canceller_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    canceller_clear(op);
+    CancellerObject *self = (CancellerObject *)op;
+    Py_XDECREF(self->guards);
+    Py_XDECREF(self->held);
+    Py_XDECREF(self->pending);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyObject *
+none_or_null(int res)
+{
+    return res < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+canceller_suspend_method(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return none_or_null(asyncio_canceller_suspend(
+        asyncio_canceller_state(self), (CancellerObject *)self));
+}
+
+static PyObject *
+canceller_park_method(PyObject *self, PyObject *told)
+{
+    int is_told = PyObject_IsTrue(told);
+    if (is_told < 0) {
+        return NULL;
+    }
+    return none_or_null(asyncio_canceller_park(
+        asyncio_canceller_state(self), (CancellerObject *)self, is_told));
+}
+
+static PyObject *
+canceller_took_method(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    asyncio_canceller_took((CancellerObject *)self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+canceller_enter_method(PyObject *self, PyObject *guard)
+{
+    return none_or_null(asyncio_canceller_enter((CancellerObject *)self,
+                                                guard));
+}
+
+static PyObject *
+canceller_leave_method(PyObject *self, PyObject *guard)
+{
+    return none_or_null(asyncio_canceller_leave(
+        asyncio_canceller_state(self), (CancellerObject *)self, guard));
+}
+
+static PyMethodDef canceller_methods[] = {
+    {"suspend", canceller_suspend_method, METH_NOARGS, NULL},
+    {"park", canceller_park_method, METH_O, NULL},
+    {"took", canceller_took_method, METH_NOARGS, NULL},
+    {"append_guard", canceller_enter_method, METH_O, NULL},
+    {"leave", canceller_leave_method, METH_O, NULL},
+    {NULL, NULL}
+};
+
+#define FIELD(name, type) \
+    {#name, type, offsetof(CancellerObject, name), 0, NULL}
+#define LIST(name) \
+    {#name, _Py_T_OBJECT, offsetof(CancellerObject, name), Py_READONLY, NULL}
+
+static PyMemberDef canceller_members[] = {
+    FIELD(task, _Py_T_OBJECT),
+    FIELD(loop, _Py_T_OBJECT),
+    FIELD(node, _Py_T_OBJECT),
+    FIELD(group, _Py_T_OBJECT),
+    LIST(guards),
+    LIST(held),
+    LIST(pending),
+    FIELD(asking, _Py_T_OBJECT),
+    FIELD(handle, _Py_T_OBJECT),
+    FIELD(armed, Py_T_PYSSIZET),
+    FIELD(streak, Py_T_PYSSIZET),
+    FIELD(next_time, Py_T_DOUBLE),
+    FIELD(may_end, Py_T_BOOL),
+    FIELD(told, Py_T_BOOL),
+    FIELD(accepted, Py_T_BOOL),
+    FIELD(yielded, Py_T_BOOL),
+    {NULL}
+};
+
+static PyType_Slot canceller_slots[] = {
+    {Py_tp_new, canceller_new},
+    {Py_tp_init, canceller_init},
+    {Py_tp_dealloc, canceller_dealloc},
+    {Py_tp_traverse, canceller_traverse},
+    {Py_tp_clear, canceller_clear},
+    {Py_tp_methods, canceller_methods},
+    {Py_tp_members, canceller_members},
+    {0, NULL},
+};
+
+static PyType_Spec canceller_spec = {
+    .name = "_asyncio._CancellerBase",
+    .basicsize = sizeof(CancellerObject),
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE
+              | Py_TPFLAGS_IMMUTABLETYPE),
+    .slots = canceller_slots,
+};
+
+/* --- The state --- */
+
+int
+asyncio_canceller_visit(CancellerState *state, visitproc visit, void *arg)
+{
+    Py_VISIT(state->base);
+    Py_VISIT(state->adopt);
+    Py_VISIT(state->arm);
+    Py_VISIT(state->finish_below);
+    Py_VISIT(state->get_loop);
+    Py_VISIT(state->hold);
+    Py_VISIT(state->leave_below);
+    Py_VISIT(state->park_below);
+    Py_VISIT(state->resume_below);
+    Py_VISIT(state->uncancelled);
+    return 0;
+}
+
+void
+asyncio_canceller_clear(CancellerState *state)
+{
+    Py_CLEAR(state->base);
+    Py_CLEAR(state->adopt);
+    Py_CLEAR(state->arm);
+    Py_CLEAR(state->finish_below);
+    Py_CLEAR(state->get_loop);
+    Py_CLEAR(state->hold);
+    Py_CLEAR(state->leave_below);
+    Py_CLEAR(state->park_below);
+    Py_CLEAR(state->resume_below);
+    Py_CLEAR(state->uncancelled);
+}
+
+int
+asyncio_canceller_init(PyObject *module, CancellerState *state)
+{
+    struct {PyObject **name; const char *text;} names[] = {
+        {&state->adopt, "adopt"},
+        {&state->arm, "_arm"},
+        {&state->finish_below, "finish"},
+        {&state->get_loop, "get_loop"},
+        {&state->hold, "hold"},
+        {&state->leave_below, "_leave_below"},
+        {&state->park_below, "_park_below"},
+        {&state->resume_below, "resume"},
+        {&state->uncancelled, "uncancelled"},
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++) {
+        *names[i].name = PyUnicode_InternFromString(names[i].text);
+        if (*names[i].name == NULL) {
+            return -1;
+        }
+    }
+    state->base = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &canceller_spec, NULL);
+    if (state->base == NULL) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->base);
+}

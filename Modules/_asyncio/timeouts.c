@@ -1,0 +1,784 @@
+/* Timeout: what Lib/asyncio/timeouts.py has in Python, as far as a block needs
+   it that ends in time.
+
+   A Timeout owns its timer, which calls a bound method of it, until the block
+   or the task ends.  __aenter__() and __aexit__() return a TimeoutStep, which
+   is what a coroutine is to its await: nothing happens before that, and then
+   it ends at once.  */
+
+#ifndef Py_BUILD_CORE_BUILTIN
+#  define Py_BUILD_CORE_MODULE 1
+#endif
+
+#include "Python.h"
+#include "structmember.h"
+#include "pycore_genobject.h"     // _PyGen_SetStopIterationValue()
+#include "pycore_modsupport.h"    // _PyArg_CheckPositional()
+#include "timeouts.h"
+
+/*[clinic input]
+module _asyncio
+class _asyncio.Timeout "TimeoutObject *" "clinic_state()->timeout_type"
+[clinic start generated code]*/
+/*[clinic end generated code: output=da39a3ee5e6b4b0d input=e083d62dfc7a528a]*/
+
+typedef enum {
+    CREATED,
+    ENTERED,
+    EXPIRING,
+    EXPIRED,
+    EXITED,
+} timeout_state;
+
+/* As the values of timeouts._State.  */
+static const char *const state_names[] = {
+    "created", "active", "expiring", "expired", "finished",
+};
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *when;         /* strong; None is no deadline */
+    PyObject *timer;        /* strong; NULL before it is made, and after */
+    /* Of a cancellation.Guard; the objects strong, or NULL for None.  */
+    PyObject *task;
+    PyObject *origin;
+    PyObject *request;
+    Py_ssize_t baseline;
+    char is_known;
+    /* A timer is made at once when there is a deadline.  */
+    char armed;
+    timeout_state state;
+} TimeoutObject;
+
+typedef struct {
+    PyObject_HEAD
+    TimeoutObject *timeout; /* strong; NULL once it has run */
+    PyObject *exc;          /* strong; NULL for None, and on entering */
+    char leaves;
+} StepObject;
+
+static inline PyObject *
+module_of(TimeoutObject *self)
+{
+    return PyType_GetModule(Py_TYPE(self));
+}
+
+/* Call a function of timeouts.py.  */
+static PyObject *
+call_python(PyObject *name, PyObject *self, PyObject *arg)
+{
+    PyObject *module = PyImport_ImportModule("asyncio.timeouts");
+    if (module == NULL) {
+        return NULL;
+    }
+    PyObject *res = PyObject_CallMethodObjArgs(module, name, self, arg, NULL);
+    Py_DECREF(module);
+    return res;
+}
+
+/* --- The timer --- */
+
+static int
+disarm(TimeoutState *state, TimeoutObject *self)
+{
+    PyObject *timer = self->timer;
+    if (timer == NULL) {
+        return 0;
+    }
+    self->timer = NULL;
+    PyObject *res = PyObject_CallMethodNoArgs(timer, state->cancel);
+    Py_DECREF(timer);
+    Py_XDECREF(res);
+    return res == NULL ? -1 : 0;
+}
+
+static int
+make_timer(TimeoutState *state, TimeoutObject *self, PyObject *loop,
+           int is_due)
+{
+    PyObject *callback = PyObject_GetAttr((PyObject *)self,
+                                          state->on_timeout);
+    if (callback == NULL) {
+        return -1;
+    }
+    PyObject *timer = is_due
+        ? PyObject_CallMethodOneArg(loop, state->call_soon, callback)
+        : PyObject_CallMethodObjArgs(loop, state->call_at, self->when,
+                                     callback, NULL);
+    Py_DECREF(callback);
+    if (timer == NULL) {
+        return -1;
+    }
+    Py_XSETREF(self->timer, timer);
+    return 0;
+}
+
+/* There is a deadline: make its timer, if that is to be made now.  */
+static int
+set_timer(TimeoutState *state, TimeoutObject *self, PyObject *loop)
+{
+    PyObject *now = PyObject_CallMethodNoArgs(loop, state->time);
+    if (now == NULL) {
+        return -1;
+    }
+    int is_due = PyObject_RichCompareBool(self->when, now, Py_LE);
+    Py_DECREF(now);
+    if (is_due < 0) {
+        return -1;
+    }
+    if (!is_due && !self->armed) {
+        return 0;
+    }
+    return make_timer(state, self, loop, is_due);
+}
+
+/* --- The block --- */
+
+static int
+begin_in_task(TimeoutState *state, TimeoutObject *self, PyObject *task)
+{
+    PyObject *module = module_of(self);
+    Py_ssize_t baseline;
+    CancellerObject *canceller = asyncio_task_canceller(module, task,
+                                                        &baseline);
+    if (canceller != NULL) {
+        self->task = Py_NewRef(task);
+        self->origin = Py_XNewRef(canceller->node);
+        self->baseline = baseline;
+        self->is_known = 1;
+        return asyncio_canceller_enter(canceller, (PyObject *)self);
+    }
+    PyObject *res = call_python(state->begin_elsewhere, (PyObject *)self,
+                                task);
+    Py_XDECREF(res);
+    return res == NULL ? -1 : 0;
+}
+
+static int
+begin(TimeoutObject *self)
+{
+    PyObject *module = module_of(self);
+    TimeoutState *state = asyncio_timeouts_state(module);
+    if (self->state != CREATED || self->when == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, self->when == NULL
+                        ? "Timeout.__init__() has not been called"
+                        : "Timeout has already been entered");
+        return -1;
+    }
+    PyObject *task = asyncio_current_task(module);
+    if (task == NULL) {
+        return -1;
+    }
+    if (Py_IsNone(task)) {
+        Py_DECREF(task);
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Timeout should be used inside a task");
+        return -1;
+    }
+    self->state = ENTERED;
+    int res = begin_in_task(state, self, task);
+    Py_DECREF(task);
+    if (res < 0) {
+        return -1;
+    }
+    self->armed = !self->is_known;
+    if (Py_IsNone(self->when)) {
+        return 0;
+    }
+    PyObject *loop = asyncio_running_loop(module);
+    if (loop == NULL) {
+        return -1;
+    }
+    res = set_timer(state, self, loop);
+    Py_DECREF(loop);
+    return res;
+}
+
+static int
+leave(TimeoutObject *self)
+{
+    PyObject *task = self->task;
+    self->task = NULL;
+    Py_CLEAR(self->origin);
+    if (!self->is_known) {
+        Py_XDECREF(task);
+        return 0;
+    }
+    PyObject *module = module_of(self);
+    Py_ssize_t unused;
+    int res = 0;
+    CancellerObject *canceller = asyncio_task_canceller(module, task,
+                                                        &unused);
+    if (canceller != NULL) {
+        res = asyncio_canceller_leave(asyncio_canceller_state_of(module),
+                                      canceller, (PyObject *)self);
+    }
+    else {
+        PyObject *done = call_python(
+            asyncio_timeouts_state(module)->leave_elsewhere,
+            (PyObject *)self, task);
+        Py_XDECREF(done);
+        res = done == NULL ? -1 : 0;
+    }
+    Py_XDECREF(task);
+    return res;
+}
+
+static int
+end(TimeoutObject *self, PyObject *exc)
+{
+    TimeoutState *state = asyncio_timeouts_state(module_of(self));
+    if (disarm(state, self) < 0) {
+        return -1;
+    }
+    if (self->state != EXPIRING) {
+        self->state = EXITED;
+        return leave(self);
+    }
+    self->state = EXPIRED;
+    PyObject *res = call_python(state->end_expired, (PyObject *)self,
+                                exc == NULL ? Py_None : exc);
+    Py_XDECREF(res);
+    return res == NULL ? -1 : 0;
+}
+
+/* --- TimeoutStep --- */
+
+static PySendResult
+step_send(PyObject *op, PyObject *Py_UNUSED(arg), PyObject **result)
+{
+    StepObject *self = (StepObject *)op;
+    TimeoutObject *timeout = self->timeout;
+    *result = NULL;
+    if (timeout == NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "cannot reuse already awaited coroutine");
+        return PYGEN_ERROR;
+    }
+    self->timeout = NULL;
+    PyObject *exc = self->exc;
+    self->exc = NULL;
+    int res = self->leaves ? end(timeout, exc) : begin(timeout);
+    Py_XDECREF(exc);
+    if (res == 0) {
+        *result = self->leaves ? Py_NewRef(Py_None)
+                               : Py_NewRef((PyObject *)timeout);
+    }
+    Py_DECREF(timeout);
+    return res < 0 ? PYGEN_ERROR : PYGEN_RETURN;
+}
+
+static PyObject *
+step_iternext(PyObject *op)
+{
+    PyObject *result;
+    if (step_send(op, Py_None, &result) == PYGEN_RETURN) {
+        _PyGen_SetStopIterationValue(result);
+        Py_DECREF(result);
+    }
+    return NULL;
+}
+
+static int
+step_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    StepObject *self = (StepObject *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->timeout);
+    Py_VISIT(self->exc);
+    return 0;
+}
+
+static int
+step_clear(PyObject *op)
+{
+    StepObject *self = (StepObject *)op;
+    Py_CLEAR(self->timeout);
+    Py_CLEAR(self->exc);
+    return 0;
+}
+
+static void
+step_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    step_clear(op);
+    PyObject_GC_Del(op);
+    Py_DECREF(type);
+}
+
+static PyObject *
+step_send_method(PyObject *op, PyObject *arg)
+{
+    return step_iternext(op);
+}
+
+/* throw() and close() before the first step: nothing has been done.  */
+static PyObject *
+step_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    step_clear(op);
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
+    }
+    else if (PyExceptionInstance_Check(args[0])) {
+        PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
+    }
+    else {
+        PyErr_SetObject(args[0], nargs > 1 ? args[1] : NULL);
+    }
+    return NULL;
+}
+
+static PyObject *
+step_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    step_clear(op);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef step_methods[] = {
+    {"send", step_send_method, METH_O, NULL},
+    {"throw", _PyCFunction_CAST(step_throw), METH_FASTCALL, NULL},
+    {"close", step_close, METH_NOARGS, NULL},
+    {NULL, NULL}
+};
+
+static PyType_Slot step_slots[] = {
+    {Py_am_await, PyObject_SelfIter},
+    {Py_am_send, step_send},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, step_iternext},
+    {Py_tp_dealloc, step_dealloc},
+    {Py_tp_traverse, step_traverse},
+    {Py_tp_clear, step_clear},
+    {Py_tp_methods, step_methods},
+    {0, NULL},
+};
+
+static PyType_Spec step_spec = {
+    .name = "_asyncio.TimeoutStep",
+    .basicsize = sizeof(StepObject),
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+              | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION),
+    .slots = step_slots,
+};
+
+static PyObject *
+new_step(TimeoutObject *timeout, int leaves, PyObject *exc)
+{
+    TimeoutState *state = asyncio_timeouts_state(module_of(timeout));
+    StepObject *step = PyObject_GC_New(StepObject, state->step_type);
+    if (step == NULL) {
+        return NULL;
+    }
+    step->timeout = (TimeoutObject *)Py_NewRef(timeout);
+    step->leaves = (char)leaves;
+    step->exc = exc == NULL || Py_IsNone(exc) ? NULL : Py_NewRef(exc);
+    PyObject_GC_Track(step);
+    return (PyObject *)step;
+}
+
+/* --- Timeout --- */
+
+#include "clinic/timeouts.c.h"
+
+/*[clinic input]
+_asyncio.Timeout.__init__
+
+    when: object
+
+An asynchronous context manager that limits the time of its block.
+
+It is made by timeout() and timeout_at().
+[clinic start generated code]*/
+
+static int
+_asyncio_Timeout___init___impl(TimeoutObject *self, PyObject *when)
+/*[clinic end generated code: output=c6554770265947fe input=a4dba3c171c26d33]*/
+{
+    if (self->state != CREATED) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Timeout has already been entered");
+        return -1;
+    }
+    Py_XSETREF(self->when, Py_NewRef(when));
+    return 0;
+}
+
+/*[clinic input]
+_asyncio.Timeout.when
+
+Return the deadline on loop.time(), or None.
+[clinic start generated code]*/
+
+static PyObject *
+_asyncio_Timeout_when_impl(TimeoutObject *self)
+/*[clinic end generated code: output=84d12b95e6f31329 input=76641ac30f4e3bb4]*/
+{
+    return Py_NewRef(self->when == NULL ? Py_None : self->when);
+}
+
+/*[clinic input]
+_asyncio.Timeout.expired
+
+Return true if the deadline has passed during the block.
+[clinic start generated code]*/
+
+static PyObject *
+_asyncio_Timeout_expired_impl(TimeoutObject *self)
+/*[clinic end generated code: output=b6b3a358a619cf3c input=91199ba50e355647]*/
+{
+    return PyBool_FromLong(self->state == EXPIRING || self->state == EXPIRED);
+}
+
+/*[clinic input]
+_asyncio.Timeout.reschedule
+
+    when: object
+
+Move the deadline to *when* on loop.time(); None takes it away.
+
+RuntimeError is raised before the block is entered and after the
+deadline or the end of the block.
+[clinic start generated code]*/
+
+static PyObject *
+_asyncio_Timeout_reschedule_impl(TimeoutObject *self, PyObject *when)
+/*[clinic end generated code: output=3ec667b32a7d8812 input=c04625b33d4f6c6a]*/
+{
+    if (self->state == CREATED) {
+        PyErr_SetString(PyExc_RuntimeError, "Timeout has not been entered");
+        return NULL;
+    }
+    if (self->state != ENTERED) {
+        PyErr_Format(PyExc_RuntimeError, "Cannot change state of %s Timeout",
+                     state_names[self->state]);
+        return NULL;
+    }
+    PyObject *module = module_of(self);
+    TimeoutState *state = asyncio_timeouts_state(module);
+    Py_XSETREF(self->when, Py_NewRef(when));
+    if (disarm(state, self) < 0) {
+        return NULL;
+    }
+    if (!Py_IsNone(when)) {
+        PyObject *loop = asyncio_running_loop(module);
+        if (loop == NULL) {
+            return NULL;
+        }
+        int res = set_timer(state, self, loop);
+        Py_DECREF(loop);
+        if (res < 0) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+timeout_repr(PyObject *op)
+{
+    TimeoutObject *self = (TimeoutObject *)op;
+    if (self->state != ENTERED) {
+        return PyUnicode_FromFormat("<Timeout [%s]>",
+                                    state_names[self->state]);
+    }
+    PyObject *when = Py_IsNone(self->when)
+        ? Py_NewRef(Py_None)
+        : PyObject_CallMethod(self->when, "__round__", "i", 3);
+    if (when == NULL) {
+        return NULL;
+    }
+    PyObject *repr = PyUnicode_FromFormat("<Timeout [active] when=%S>", when);
+    Py_DECREF(when);
+    return repr;
+}
+
+static PyObject *
+timeout_aenter(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return new_step((TimeoutObject *)self, 0, NULL);
+}
+
+static PyObject *
+timeout_aexit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (!_PyArg_CheckPositional("__aexit__", nargs, 3, 3)) {
+        return NULL;
+    }
+    return new_step((TimeoutObject *)self, 1, args[1]);
+}
+
+static PyObject *
+timeout_on_timeout(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    TimeoutObject *self = (TimeoutObject *)op;
+    Py_CLEAR(self->timer);
+    self->state = EXPIRING;
+    TimeoutState *state = asyncio_timeouts_state(module_of(self));
+    return call_python(state->ask, op, NULL);
+}
+
+/* The task's Canceller calls these two.  */
+
+static PyObject *
+timeout_arm(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    TimeoutObject *self = (TimeoutObject *)op;
+    self->armed = 1;
+    if (self->timer == NULL && self->when != NULL && !Py_IsNone(self->when)) {
+        PyObject *module = module_of(self);
+        PyObject *loop = asyncio_running_loop(module);
+        if (loop == NULL) {
+            return NULL;
+        }
+        int res = make_timer(asyncio_timeouts_state(module), self, loop, 0);
+        Py_DECREF(loop);
+        if (res < 0) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+timeout_abandon(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    TimeoutObject *self = (TimeoutObject *)op;
+    if (disarm(asyncio_timeouts_state(module_of(self)), self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static int
+timeout_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    TimeoutObject *self = (TimeoutObject *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->when);
+    Py_VISIT(self->timer);
+    Py_VISIT(self->task);
+    Py_VISIT(self->origin);
+    Py_VISIT(self->request);
+    return 0;
+}
+
+static int
+timeout_clear(PyObject *op)
+{
+    TimeoutObject *self = (TimeoutObject *)op;
+    Py_CLEAR(self->when);
+    Py_CLEAR(self->timer);
+    Py_CLEAR(self->task);
+    Py_CLEAR(self->origin);
+    Py_CLEAR(self->request);
+    return 0;
+}
+
+static void
+timeout_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    PyObject_ClearWeakRefs(op);
+    timeout_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyMethodDef timeout_methods[] = {
+    _ASYNCIO_TIMEOUT_WHEN_METHODDEF
+    _ASYNCIO_TIMEOUT_EXPIRED_METHODDEF
+    _ASYNCIO_TIMEOUT_RESCHEDULE_METHODDEF
+    {"__aenter__", timeout_aenter, METH_NOARGS, NULL},
+    {"__aexit__", _PyCFunction_CAST(timeout_aexit), METH_FASTCALL, NULL},
+    {"_on_timeout", timeout_on_timeout, METH_NOARGS, NULL},
+    {"_arm", timeout_arm, METH_NOARGS, NULL},
+    {"_abandon", timeout_abandon, METH_NOARGS, NULL},
+    {NULL, NULL}
+};
+
+#define FIELD(name, field, type) \
+    {name, type, offsetof(TimeoutObject, field), 0, NULL}
+
+static PyMemberDef timeout_members[] = {
+    FIELD("_task", task, _Py_T_OBJECT),
+    FIELD("_origin", origin, _Py_T_OBJECT),
+    FIELD("_request", request, _Py_T_OBJECT),
+    FIELD("_baseline", baseline, Py_T_PYSSIZET),
+    FIELD("_is_known", is_known, Py_T_BOOL),
+    {NULL}
+};
+
+static PyType_Slot timeout_slots[] = {
+    {Py_tp_doc, (void *)_asyncio_Timeout___init____doc__},
+    {Py_tp_init, _asyncio_Timeout___init__},
+    {Py_tp_repr, timeout_repr},
+    {Py_tp_dealloc, timeout_dealloc},
+    {Py_tp_traverse, timeout_traverse},
+    {Py_tp_clear, timeout_clear},
+    {Py_tp_methods, timeout_methods},
+    {Py_tp_members, timeout_members},
+    {0, NULL},
+};
+
+static PyType_Spec timeout_spec = {
+    .name = "_asyncio.Timeout",
+    .basicsize = sizeof(TimeoutObject),
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+              | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_MANAGED_WEAKREF),
+    .slots = timeout_slots,
+};
+
+/* --- Functions --- */
+
+static PyObject *
+new_timeout(TimeoutState *state, PyObject *when)
+{
+    return PyObject_CallOneArg((PyObject *)state->timeout_type, when);
+}
+
+/*[clinic input]
+_asyncio.timeout
+
+    delay: object
+
+Return a context manager that limits its block to *delay* seconds.
+
+The seconds count from this call; None is no limit.  A block that takes
+longer is cancelled once, and leaving it raises TimeoutError:
+
+    async with asyncio.timeout(10):
+        await long_running()
+
+A cancellation that someone else asked for, with Task.cancel() or a cancel
+scope, stays a CancelledError.
+[clinic start generated code]*/
+
+static PyObject *
+_asyncio_timeout_impl(PyObject *module, PyObject *delay)
+/*[clinic end generated code: output=2978bbdcf9c83854 input=78c15ce7171c66d3]*/
+{
+    TimeoutState *state = asyncio_timeouts_state(module);
+    PyObject *loop = asyncio_running_loop(module);
+    if (loop == NULL) {
+        return NULL;
+    }
+    if (Py_IsNone(delay)) {
+        Py_DECREF(loop);
+        return new_timeout(state, Py_None);
+    }
+    PyObject *now = PyObject_CallMethodNoArgs(loop, state->time);
+    Py_DECREF(loop);
+    if (now == NULL) {
+        return NULL;
+    }
+    PyObject *when = PyNumber_Add(now, delay);
+    Py_DECREF(now);
+    if (when == NULL) {
+        return NULL;
+    }
+    PyObject *timeout = new_timeout(state, when);
+    Py_DECREF(when);
+    return timeout;
+}
+
+/*[clinic input]
+_asyncio.timeout_at
+
+    when: object
+
+Return a context manager whose block ends at *when* on loop.time().
+
+Like timeout(), but with an absolute time.
+[clinic start generated code]*/
+
+static PyObject *
+_asyncio_timeout_at_impl(PyObject *module, PyObject *when)
+/*[clinic end generated code: output=585e5bdd9374b427 input=4c704658537eeabc]*/
+{
+    return new_timeout(asyncio_timeouts_state(module), when);
+}
+
+static PyMethodDef timeout_functions[] = {
+    _ASYNCIO_TIMEOUT_METHODDEF
+    _ASYNCIO_TIMEOUT_AT_METHODDEF
+    {NULL, NULL}
+};
+
+/* --- The state --- */
+
+int
+asyncio_timeouts_visit(TimeoutState *state, visitproc visit, void *arg)
+{
+    Py_VISIT(state->timeout_type);
+    Py_VISIT(state->step_type);
+    Py_VISIT(state->ask);
+    Py_VISIT(state->begin_elsewhere);
+    Py_VISIT(state->call_at);
+    Py_VISIT(state->call_soon);
+    Py_VISIT(state->cancel);
+    Py_VISIT(state->end_expired);
+    Py_VISIT(state->leave_elsewhere);
+    Py_VISIT(state->on_timeout);
+    Py_VISIT(state->time);
+    return 0;
+}
+
+void
+asyncio_timeouts_clear(TimeoutState *state)
+{
+    Py_CLEAR(state->timeout_type);
+    Py_CLEAR(state->step_type);
+    Py_CLEAR(state->ask);
+    Py_CLEAR(state->begin_elsewhere);
+    Py_CLEAR(state->call_at);
+    Py_CLEAR(state->call_soon);
+    Py_CLEAR(state->cancel);
+    Py_CLEAR(state->end_expired);
+    Py_CLEAR(state->leave_elsewhere);
+    Py_CLEAR(state->on_timeout);
+    Py_CLEAR(state->time);
+}
+
+static PyTypeObject *
+add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, spec, NULL);
+    if (type != NULL && PyModule_AddType(module, type) < 0) {
+        Py_CLEAR(type);
+    }
+    return type;
+}
+
+int
+asyncio_timeouts_init(PyObject *module, TimeoutState *state)
+{
+    struct {PyObject **name; const char *text;} names[] = {
+        {&state->ask, "_ask"},
+        {&state->begin_elsewhere, "_begin_elsewhere"},
+        {&state->call_at, "call_at"},
+        {&state->call_soon, "call_soon"},
+        {&state->cancel, "cancel"},
+        {&state->end_expired, "_end_expired"},
+        {&state->leave_elsewhere, "_leave_elsewhere"},
+        {&state->on_timeout, "_on_timeout"},
+        {&state->time, "time"},
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++) {
+        *names[i].name = PyUnicode_InternFromString(names[i].text);
+        if (*names[i].name == NULL) {
+            return -1;
+        }
+    }
+    state->timeout_type = add_type(module, &timeout_spec);
+    state->step_type = add_type(module, &step_spec);
+    if (state->timeout_type == NULL || state->step_type == NULL) {
+        return -1;
+    }
+    return PyModule_AddFunctions(module, timeout_functions);
+}
