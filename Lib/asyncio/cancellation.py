@@ -752,8 +752,10 @@ class Deadlines:
         self._heap = []
         self._order = 0
         self._dead = 0
-        # The timer for the earliest entry, or for an earlier time.
+        # The timer for the earliest entry, or for an earlier time; and that
+        # time, which not every loop's handles can tell.
         self._timer = None
+        self._due = None
 
     def arm(self, node):
         """Queue the deadline of *node*, or move it in the queue."""
@@ -791,14 +793,14 @@ class Deadlines:
     def _set_timer(self):
         when = self._heap[0][0]
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._due <= when:
                 return
             self._timer.cancel()
+        self._due = when
         self._timer = self._loop.call_at(when, self._expire)
 
     def _expire(self):
-        due = self._timer.when()
-        self._timer = None
+        due, self._timer = self._due, None
         expired = []
         while self._heap and self._heap[0][0] <= due:
             when, _, node = heapq.heappop(self._heap)

@@ -113,8 +113,11 @@ class CancelScope:
     @property
     def cancel_called(self):
         """cancel() was called, or the deadline has passed."""
-        if self._state is _State.OPEN:
-            self._look_at_clock(self._canceller.loop.time())
+        if self._state is not _State.CLOSED:
+            loop = (events._get_running_loop() if self._canceller is None
+                    else self._canceller.loop)
+            if loop is not None:
+                self._look_at_clock(loop.time())
         return self._node.cancelled
 
     @property
@@ -135,8 +138,7 @@ class CancelScope:
         loop.call_soon_threadsafe() is the way from there.
         """
         self._check_thread("cancel")
-        if self._state is not _State.CLOSED:
-            self._node.cancel(msg)
+        self._node.cancel(msg)
 
     def _expire(self):
         """The deadline has passed; called by the loop's timer."""

@@ -514,6 +514,23 @@ class DeadlineTests:
             self.assertEqual(self.loop.now, 50)
         self.run_in_loop(main())
 
+    def test_handles_need_not_know_their_time(self):
+        # uvloop's do not when they are due at once.
+        call_at = self.loop.call_at
+        def call_at_or_soon(when, callback, *args, context=None):
+            if when <= self.loop.now:
+                return self.loop.call_soon(callback, *args, context=context)
+            return call_at(when, callback, *args, context=context)
+        self.loop.call_at = call_at_or_soon
+
+        async def main():
+            for timeout in 0, -1, 3:
+                with asyncio.move_on_after(timeout) as scope:
+                    await asyncio.sleep(60)
+                self.assertTrue(scope.cancelled_caught)
+            self.assertEqual(self.loop.now, 3)
+        self.run_in_loop(main())
+
     def test_moving_deadlines_leaves_nothing_behind(self):
         async def main():
             with asyncio.CancelScope() as scope:
@@ -988,6 +1005,22 @@ class MisuseTests:
             self.assertTrue(scope.cancelled_caught)
             self.assertEqual(self.loop.now, 0)
         self.run_in_loop(main())
+
+    def test_cancel_called_before_and_after_the_block(self):
+        async def main():
+            late = asyncio.move_on_at(2)
+            after = asyncio.CancelScope()
+            with after:
+                pass
+            after.cancel("after")
+            self.assertTrue(after.cancel_called)
+            self.assertEqual(after.cancel_msg, "after")
+            self.assertFalse(after.cancelled_caught)
+            self.assertFalse(late.cancel_called)
+            await asyncio.sleep(2)
+            self.assertTrue(late.cancel_called)
+        self.run_in_loop(main())
+        self.assertFalse(asyncio.move_on_at(-1).cancel_called)
 
     def test_repr_says_the_state(self):
         async def main():
