@@ -16,9 +16,20 @@ def venv_python(python):
 @pytest.fixture(scope="session")
 def run(venv_python):
     """Run a program with the venv's interpreter; return what it printed."""
+    return _runner(venv_python)
+
+
+@pytest.fixture(scope="session")
+def run_with_trio(python):
+    """The same in a venv that has Trio."""
+    from venv import ensure_venv
+    return _runner(ensure_venv("trio", python, HERE / "trio.txt"))
+
+
+def _runner(python):
     def run(program, *arguments):
         done = subprocess.run(
-            [venv_python, program, *arguments], env=environment(), text=True,
+            [python, program, *arguments], env=environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL, timeout=OUTER_BOUND)
         assert done.returncode == 0, done.stdout + done.stderr
