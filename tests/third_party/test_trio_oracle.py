@@ -9,15 +9,6 @@ from programs.scope_programs import DIFFERENT, SAME
 from surroundings import PROGRAMS
 
 KINDS = ("c-lazy", "c-eager", "python-lazy", "python-eager")
-# What is known to be wrong here; a program that is right again fails.
-FINDINGS = {
-    "a_group_whose_tasks_swallow_everything_ends_normally":
-        "the exit of TaskGroup raises though no task was cancelled",
-    "cancel_after_the_block":
-        "cancel_called stays false",
-    "a_deadline_that_passes_before_the_entry_is_due_there":
-        "cancel_called does not look at the clock before the entry",
-}
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +21,9 @@ def outcomes(run_with_trio):
 
 
 def _cases(programs):
-    """Every program on every kind of task, known findings marked."""
-    cases = []
-    for kind, program in itertools.product(KINDS, programs):
-        name = program.__name__
-        marks = []
-        if name in FINDINGS:
-            marks = pytest.mark.xfail(reason=FINDINGS[name], strict=True)
-        cases.append(pytest.param(program, kind, marks=marks,
-                                  id=f"{kind}-{name}"))
-    return cases
+    """Every program on every kind of task."""
+    return [pytest.param(program, kind, id=f"{kind}-{program.__name__}")
+            for kind, program in itertools.product(KINDS, programs)]
 
 
 @pytest.mark.parametrize("program, kind", _cases(SAME))
@@ -64,5 +48,4 @@ def test_outcome_differs_from_that_of_trio_as_said(outcomes, program, kind):
 def test_there_are_at_least_forty_programs():
     names = {program.__name__ for program in (*SAME, *DIFFERENT)}
     assert len(names) == len(SAME) + len(DIFFERENT)
-    assert len(SAME) - len(FINDINGS) >= 40
-    assert FINDINGS.keys() <= names
+    assert len(SAME) >= 40

@@ -14,10 +14,10 @@ SUITE = HERE.parents[1] / "Lib" / "test" / "test_asyncio"
 KNOWN = {
     "scopes_on_events": 28,
     "test.test_asyncio.test_level_cleanup": 34,
-    "test.test_asyncio.test_scopes": 276,
+    "test.test_asyncio.test_scopes": 284,
     "test.test_asyncio.test_shield": 87,
     "test.test_asyncio.test_taskgroup_scopes": 40,
-    "test.test_asyncio.test_timeout_scopes": 68,
+    "test.test_asyncio.test_timeout_scopes": 109,
 }
 # What is about code that uvloop has of its own.
 EXCLUDED = {
@@ -25,22 +25,8 @@ EXCLUDED = {
     "test_a_process_cancelled_while_it_starts_is_waited_for":
         "uvloop starts processes itself, and leaves one that was cancelled",
 }
-# What is known to be wrong here; a module that is right again fails.
-_TIMER = "a deadline asks for when() of a handle, which uvloop's may not have"
-FINDINGS = {
-    "scopes_on_events": _TIMER,
-    "test.test_asyncio.test_scopes": _TIMER,
-}
 
-
-def _case(module):
-    marks = []
-    if module in FINDINGS:
-        marks = pytest.mark.xfail(reason=FINDINGS[module], strict=True)
-    return pytest.param(module, marks=marks)
-
-
-@pytest.mark.parametrize("module", [_case(module) for module in KNOWN])
+@pytest.mark.parametrize("module", KNOWN)
 def test_every_case_passes_on_uvloop(run, module):
     result = json.loads(run(PROGRAMS / "scope_tests_on_uvloop.py", module))
     outcomes = result["outcomes"]
