@@ -44,8 +44,8 @@ STORM_LIMIT = 100
 STORM_FIRST_PAUSE = 0.001
 STORM_LAST_PAUSE = 0.1
 
-# The node that holds, in whose block this context was made.
-_inside = contextvars.ContextVar("asyncio_shield")
+# The nodes that hold, in whose blocks this context was made.
+_inside = contextvars.ContextVar("asyncio_shields", default=())
 
 # Types whose cancel() runs no code but schedules callbacks.
 _PLAIN = frozenset({futures.Future, futures._PyFuture})
@@ -59,7 +59,7 @@ class Node:
 
     __slots__ = ("parent", "host", "members", "children", "owner", "deadline",
                  "queued", "cancelled", "effective", "hides", "holds", "msg",
-                 "outside", "__weakref__")
+                 "__weakref__")
 
     def __init__(self):
         # The node around this one; None outside of all, and once closed.
@@ -86,8 +86,6 @@ class Node:
         self.holds = False
         # The text of the cancellation.
         self.msg = None
-        # What _inside was before this node was put there.
-        self.outside = None
 
     def attach(self, parent):
         self.parent = parent
@@ -316,10 +314,9 @@ class _Rules:
         if not outstanding:
             self.task._must_cancel = False
             self._delivered_edge()
-        for guard in reversed(self.guards):
-            if guard._baseline <= outstanding:
-                break
-            guard._baseline = outstanding
+        elif len(self.pending) > outstanding:
+            del self.pending[:-outstanding]
+        self._lower_baselines()
 
     def finish(self):
         """The task has ended: close what it left open, and leave."""
@@ -396,6 +393,13 @@ class _Rules:
     def outstanding(self):
         return self.task.cancelling() - len(self.held)
 
+    def _lower_baselines(self):
+        outstanding = self.outstanding()
+        for guard in reversed(self.guards):
+            if guard._baseline <= outstanding:
+                break
+            guard._baseline = outstanding
+
     def new_baseline(self):
         return self.outstanding() - bool(self.task._must_cancel)
 
@@ -429,9 +433,11 @@ class _Rules:
         held = [r for r in self.pending if self._is_held(r.origin)]
         self.held.extend(held)
         self.pending[:] = [r for r in self.pending if r not in held]
-        if not self.pending:
-            task._must_cancel = False
-            self.may_end = False
+        if self.pending:
+            task._cancel_message = self.pending[-1].msg
+        else:
+            task._must_cancel = self.may_end = False
+        self._lower_baselines()
 
     def release(self):
         """A shield is gone: what it held is delivered or pending now."""
@@ -477,10 +483,13 @@ class _Rules:
 
     def _foreign_origin(self):
         """Return the node in whose block a foreign cancel() was made."""
-        node = _inside.get(None)
-        while node is not None and node.host is None:
-            node = node.outside
-        return node
+        inside = _inside.get()
+        node = self.node if inside else None
+        while node is not None and node.host is self:
+            if node in inside:
+                return node
+            node = node.parent
+        return None
 
     # Nodes.
 
@@ -800,7 +809,7 @@ class Deadlines:
         self._timer = self._loop.call_at(when, self._expire)
 
     def _expire(self):
-        due, self._timer = self._due, None
+        due, self._timer = max(self._due, self._loop.time()), None
         expired = []
         while self._heap and self._heap[0][0] <= due:
             when, _, node = heapq.heappop(self._heap)

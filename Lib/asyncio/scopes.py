@@ -184,6 +184,8 @@ class CancelScope:
                 # The coroutine is destroyed: no one is doing it wrong.
                 return False
             raise RuntimeError(wrong)
+        if exc is not None:
+            self._look_at_clock(canceller.loop.time())
         parent = self._node.parent
         absorbs = (exc is not None and self._node.cancelled
                    and (self._node.hides or parent is None
@@ -241,6 +243,9 @@ class CancelScope:
         deadline = self._node.deadline
         if deadline is None or deadline == math.inf:
             deadlines.disarm(self._node)
+        elif deadline <= self._canceller.loop.time():
+            deadlines.disarm(self._node)
+            self._expire()
         elif not self._node.cancelled:
             deadlines.arm(self._node)
 
@@ -260,8 +265,10 @@ class CancelScope:
         canceller.leave(self)
         canceller.pop(node)
         if node.holds:
-            if cancellation._inside.get(None) is node:
-                cancellation._inside.set(node.outside)
+            inside = cancellation._inside.get()
+            if node in inside:
+                cancellation._inside.set(
+                    tuple(n for n in inside if n is not node))
             if canceller.task is not None:
                 canceller.release()
 
@@ -282,8 +289,9 @@ class CancelScope:
     def _mark_context(self):
         # Set from outside of the task, the task's context cannot be marked.
         if _current_task() is self._canceller.task:
-            self._node.outside = cancellation._inside.get(None)
-            cancellation._inside.set(self._node)
+            inside = cancellation._inside.get()
+            if self._node not in inside:
+                cancellation._inside.set(inside + (self._node,))
 
     def _check_thread(self, action):
         if (self._state is _State.OPEN

@@ -844,6 +844,171 @@ class ShieldTests:
         self.run_in_loop(main())
 
 
+class CornerTests:
+
+    async def ends(self, coro):
+        """Run *coro* as a task; return its outcome."""
+        task = asyncio.create_task(coro)
+        await asyncio.wait([task])
+        try:
+            return task.result()
+        except BaseException as exc:
+            return repr(exc)
+
+    def test_a_shield_that_is_put_up_again_does_not_hang_cancel(self):
+        async def child():
+            with asyncio.CancelScope(shield=True) as scope:
+                scope.shield = False
+                scope.shield = True
+            asyncio.current_task().cancel("edge")
+            await asyncio.sleep(1)
+
+        async def main():
+            self.assertEqual(await self.ends(child()),
+                             "CancelledError('edge')")
+        self.run_in_loop(main())
+
+    def test_an_outer_shield_that_is_put_up_again_does_not_hide_the_inner(
+            self):
+        async def child(told):
+            task = asyncio.current_task()
+            with asyncio.CancelScope() as outer:
+                with asyncio.CancelScope(shield=True):
+                    outer.shield = True
+                    task.cancel("from within")
+                    try:
+                        await asyncio.sleep(1)
+                    except asyncio.CancelledError as exc:
+                        told.append(exc.args)
+                        task.uncancel()
+
+        async def main():
+            told = []
+            await self.ends(child(told))
+            self.assertEqual(told, [("from within",)])
+        self.run_in_loop(main())
+
+    def test_a_task_made_inside_that_has_a_shield_of_its_own_is_inside(self):
+        async def canceller(task):
+            with asyncio.CancelScope(shield=True):
+                task.cancel("from within")
+
+        async def child():
+            with asyncio.CancelScope(shield=True):
+                helper = asyncio.create_task(
+                    canceller(asyncio.current_task()))
+                await asyncio.sleep(5)
+                return "held"
+
+        async def main():
+            self.assertEqual(await self.ends(child()),
+                             "CancelledError('from within')")
+        self.run_in_loop(main())
+
+    def test_a_scope_that_is_due_at_entry_cancels_a_bare_yield(self):
+        async def main(timeout):
+            with asyncio.move_on_after(timeout):
+                await asyncio.sleep(0)
+                self.fail("the first wait was not cancelled")
+        for timeout in (0, -1):
+            with self.subTest(timeout=timeout):
+                self.run_in_loop(main(timeout))
+
+    def test_an_outer_scope_that_is_due_wins_over_the_inner(self):
+        async def main():
+            with asyncio.move_on_after(0) as outer:
+                with asyncio.move_on_after(-1):
+                    await asyncio.sleep(1)
+                self.fail("the inner scope has absorbed it")
+        self.run_in_loop(main())
+
+    def test_looking_at_the_clock_does_not_decide_what_is_absorbed(self):
+        async def main(look):
+            future = self.loop.create_future()
+            future.cancel()
+            with asyncio.move_on_after(1) as scope:
+                self.loop.now += 2
+                if look:
+                    scope.cancel_called
+                await future
+        self.run_in_loop(main(True))
+        self.run_in_loop(main(False))
+
+    def test_uncancel_takes_back_one_of_two_pending_requests(self):
+        async def child():
+            task = asyncio.current_task()
+            with asyncio.CancelScope():
+                task.cancel()
+                task.cancel()
+                task.uncancel()
+                with asyncio.CancelScope(shield=True):
+                    with asyncio.move_on_after(1) as scope:
+                        task.uncancel()
+                        await asyncio.sleep(5)
+            return scope.cancelled_caught
+
+        async def main():
+            self.assertEqual(await self.ends(child()), True)
+        self.run_in_loop(main())
+
+    def test_two_requests_pending_at_entry_let_no_edge_be_swallowed(self):
+        async def child():
+            task = asyncio.current_task()
+            with asyncio.CancelScope():
+                task.cancel("first")
+                task.cancel("second")
+                with asyncio.CancelScope(shield=True) as scope:
+                    # Both are held.
+                    scope.cancel("level")
+                    task.cancel("from within")
+                    await asyncio.sleep(1)
+                task.uncancel(), task.uncancel(), task.uncancel()
+            return "swallowed"
+
+        async def main():
+            self.assertEqual(await self.ends(child()),
+                             "CancelledError('from within')")
+        self.run_in_loop(main())
+
+    def test_what_is_held_later_does_not_lend_its_text(self):
+        async def child(scope):
+            task = asyncio.current_task()
+            future = Refusing(loop=self.loop)
+            self.loop.call_later(3, future.set_result, None)
+            with scope:
+                # From within, refused: pending.
+                self.loop.call_soon(task.cancel, "from within")
+                await future
+
+        async def main():
+            scope = asyncio.CancelScope(shield=True)
+            task = asyncio.create_task(child(scope))
+            await asyncio.sleep(1)
+            scope.shield = False
+            task.cancel("from outside")
+            scope.shield = True
+            await asyncio.wait([task])
+            with self.assertRaisesRegex(asyncio.CancelledError, "within"):
+                task.result()
+        self.run_in_loop(main())
+
+    def test_deadlines_that_have_passed_fire_together(self):
+        async def child(scopes):
+            with scopes[0], scopes[1]:
+                await asyncio.sleep(60)
+
+        async def main():
+            outer = asyncio.move_on_at(2)
+            inner = asyncio.move_on_at(1)
+            task = asyncio.create_task(child((outer, inner)))
+            await asyncio.sleep(0.5)
+            self.loop.now = 9.0          # the loop was blocked
+            await task
+            self.assertEqual((outer.cancelled_caught, inner.cancelled_caught),
+                             (True, False))
+        self.run_in_loop(main())
+
+
 class MisuseTests:
 
     def test_arguments_that_are_refused(self):
@@ -1187,7 +1352,7 @@ class MemberTests:
 
 
 for behaviour in (LevelTests, EdgeTests, NestingTests, DeadlineTests,
-                  GroupTests, ShieldTests, MisuseTests, CleanTests,
+                  GroupTests, ShieldTests, CornerTests, MisuseTests, CleanTests,
                   CancelAndWaitTests, MemberTests):
     globals().update(scopes_support.kinds(behaviour.__name__, behaviour))
 del behaviour

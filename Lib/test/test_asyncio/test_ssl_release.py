@@ -46,6 +46,19 @@ class ReleaseTests(TLSTestCase):
         await asyncio.sleep(0)
         return transport
 
+    async def test_limits_of_a_lost_transport_can_be_set(self):
+        transport, peer = await self.connect_tls()
+        transport.set_read_buffer_limits(10)
+        transport.pause_reading()
+        await peer.send(peer.seal(bytes(1000)))
+        async with asyncio.timeout(GUARD):
+            while transport._ssl_protocol._transport.is_reading():
+                await asyncio.sleep(0)
+        transport.abort()
+        async with asyncio.timeout(GUARD):
+            await transport.get_protocol().lost
+        transport.set_read_buffer_limits(5000)
+
     @for_each(factory=(Recorder, BufferedRecorder), layers=(1, 2))
     async def test_protocol_and_transport_are_no_cycle(self, factory, layers):
         transport = await self.lost_connection(factory, layers)

@@ -54,6 +54,17 @@ class ShutdownTests(TLSTestCase):
         await self.check_lost()
         self.assertEqual(await self.peer.read_all(), b"last words")
 
+    async def test_transport_without_write_limits_is_closed(self):
+        # A transport of someone's own need not have them.
+        await self.begin(TLS13, silence=SOON)
+        below = self.transport._ssl_protocol._transport
+        with mock.patch.object(below, "set_write_buffer_limits",
+                               side_effect=NotImplementedError):
+            self.transport.write(b"last words")
+            self.transport.close()
+        await self.check_lost()
+        self.assertEqual(await self.peer.read_all(), b"last words")
+
     @for_each(layers=(1, 2))
     async def test_silent_peer_has_its_time_to_answer(self, layers):
         await self.begin(TLS13, layers)

@@ -19,6 +19,29 @@ class TaskGroupTests:
             except asyncio.CancelledError as exc:
                 told.append(exc.args)
 
+    def test_a_group_without_a_scope_repeats_no_old_request(self):
+        async def failing():
+            raise ZeroDivisionError
+
+        async def child():
+            task = asyncio.current_task()
+            try:
+                task.cancel()
+                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                pass
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(failing())
+            except* ZeroDivisionError:
+                pass
+            await asyncio.sleep(1)
+            return "went on"
+
+        async def main():
+            self.assertEqual(await asyncio.create_task(child()), "went on")
+        self.run_in_loop(main())
+
     def test_a_scope_around_a_group_reaches_its_tasks_at_every_wait(self):
         async def main():
             told = []
