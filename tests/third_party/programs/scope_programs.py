@@ -1330,11 +1330,7 @@ async def a_deadline_and_a_sleep_of_the_same_instant(k):
     k.say_state("scope", scope)
 
 
-@different(
-    why="Of the ways to yield only the checkpoints look at the clock here; "
-        "sleep(0) is resumed before the loop's timers are run.",
-    trio=["3 scope: called caught"],
-    asyncio=["3 slept", "3 scope:"])
+@same
 async def a_sleep_of_zero_after_the_deadline(k):
     with k.move_on_after(2) as scope:
         k.block(3)
