@@ -811,9 +811,11 @@ class Deadlines:
     def _expire(self):
         due, self._timer = max(self._due, self._loop.time()), None
         expired = []
-        while self._heap and self._heap[0][0] <= due:
+        while self._heap and (self._heap[0][0] <= due
+                              or self._heap[0][2].queued != self._heap[0][0]):
             when, _, node = heapq.heappop(self._heap)
             if node.queued != when:
+                # No timer is for a dead one.
                 self._dead -= 1
             elif node.deadline > due:
                 self._push(node)

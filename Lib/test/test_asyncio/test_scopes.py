@@ -1,6 +1,8 @@
 """Tests for scopes.py and cancellation.py."""
 
 import asyncio
+import contextvars
+import fractions
 import gc
 import math
 import threading
@@ -268,6 +270,298 @@ class LevelTests:
         with self.assertNoLogs("asyncio", "WARNING"):
             self.run_in_loop(main())
 
+    async def swallow(self, wait, times):
+        """Wait so often; return how often that was cancelled."""
+        deliveries = 0
+        for _ in range(times):
+            try:
+                await wait()
+            except asyncio.CancelledError:
+                deliveries += 1
+        return deliveries
+
+    def test_the_first_cancel_gives_the_text(self):
+        async def main():
+            with asyncio.CancelScope() as scope:
+                scope.cancel("first")
+                scope.cancel("second")
+                with self.assertRaisesRegex(asyncio.CancelledError, "first"):
+                    await asyncio.sleep(1)
+            self.assertEqual(scope.cancel_msg, "first")
+        self.run_in_loop(main())
+
+    def test_without_a_text_the_error_has_no_arguments(self):
+        async def main():
+            told = []
+            with asyncio.CancelScope() as scope:
+                scope.cancel()
+                for seconds in (0, 1):
+                    try:
+                        await asyncio.sleep(seconds)
+                    except asyncio.CancelledError as exc:
+                        told.append(exc.args)
+            self.assertEqual(told, [(), ()])
+        self.run_in_loop(main())
+
+    def test_an_error_from_elsewhere_passes(self):
+        async def main():
+            cancelled = self.loop.create_future()
+            cancelled.cancel("other")
+            with self.assertRaisesRegex(asyncio.CancelledError, "other"):
+                with asyncio.CancelScope() as scope:
+                    await cancelled
+            self.assertFalse(scope.cancelled_caught)
+        self.run_in_loop(main())
+
+    def test_a_result_after_a_bare_yield_is_not_lost(self):
+        async def child(scope, future, got):
+            with scope:
+                await asyncio.sleep(0)
+                got.append(await future)
+
+        async def main():
+            scope, got = asyncio.CancelScope(), []
+            future = self.loop.create_future()
+            task = asyncio.create_task(child(scope, future, got))
+            await asyncio.sleep(1)
+            future.set_result("result")
+            scope.cancel()
+            await task
+            self.assertEqual(got, ["result"])
+        self.run_in_loop(main())
+
+    def test_a_future_that_refuses_is_asked_once_in_spite_of_shields(self):
+        async def main():
+            future = Refusing(loop=self.loop)
+            with asyncio.CancelScope() as outer:
+                with asyncio.CancelScope() as inner:
+                    self.loop.call_later(1, outer.cancel)
+                    self.loop.call_later(2, setattr, inner, "shield", True)
+                    self.loop.call_later(3, setattr, inner, "shield", False)
+                    self.loop.call_later(5, future.set_result, "result")
+                    self.assertEqual(await future, "result")
+            self.assertEqual(future.asked, 1)
+        self.run_in_loop(main())
+
+    def test_a_delivery_that_comes_too_late_is_not_that_of_the_next_wait(self):
+        async def sleep():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.append(self.loop.now)
+
+        async def child(scope, first):
+            with scope:
+                await first
+                await asyncio.create_task(sleep())
+
+        async def main():
+            scope, future = asyncio.CancelScope(), self.loop.create_future()
+            first = asyncio.ensure_future(asyncio.wait([future]))
+            # In the pass in which its waiter runs on, and before that.
+            first.add_done_callback(lambda first: scope.cancel())
+            task = asyncio.create_task(child(scope, first))
+            await asyncio.sleep(1)
+            future.set_result(None)
+            await task
+            self.assertTrue(scope.cancelled_caught)
+            self.assertEqual(ended, [1])
+
+        ended = []
+        self.run_in_loop(main())
+
+    def test_a_shield_put_up_in_time_stops_a_delivery(self):
+        async def child(scopes):
+            with scopes[0]:
+                with scopes[1]:
+                    await asyncio.create_task(asyncio.sleep(5))
+                seen.append(self.loop.now)
+
+        async def main():
+            scopes = asyncio.CancelScope(), asyncio.CancelScope()
+            task = asyncio.create_task(child(scopes))
+            await asyncio.sleep(1)
+            scopes[0].cancel()
+            scopes[1].shield = True
+            await task
+            self.assertEqual(seen, [5])
+
+        seen = []
+        self.run_in_loop(main())
+
+    def test_an_awaited_task_is_cancelled_from_where_its_waiter_is(self):
+        async def helper(scope):
+            scope.cancel()
+
+        async def shielded(scope):
+            with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(1)
+                # It cancels from within this shield, but not this task.
+                await asyncio.create_task(helper(scope))
+                await asyncio.sleep(4)
+            seen.append(self.loop.now)
+
+        async def main():
+            with asyncio.CancelScope() as scope:
+                await asyncio.create_task(shielded(scope))
+                await asyncio.sleep(1)
+            self.assertTrue(scope.cancelled_caught)
+            self.assertEqual(seen, [5])
+
+        seen = []
+        self.run_in_loop(main())
+
+    def test_tasks_are_told_in_the_order_of_their_scopes(self):
+        async def child(n, parent):
+            with asyncio.CancelScope():
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    told.append(n)
+
+        async def main():
+            group = cancellation.Node()
+            group.members = {}
+            tasks = []
+            for n in range(5):
+                coro = child(n, group)
+                asyncio.tasks._pending_owners[id(coro)] = group
+                tasks.append(asyncio.create_task(coro))
+            await asyncio.sleep(1)
+            group.cancel()
+            await asyncio.wait(tasks)
+            self.assertEqual(told, [0, 1, 2, 3, 4])
+
+        told = []
+        self.run_in_loop(main())
+
+    def test_a_storm_has_a_hundred_deliveries_and_then_pauses(self):
+        async def main():
+            times = []
+            with asyncio.CancelScope() as scope:
+                scope.cancel()
+                for _ in range(110):
+                    try:
+                        await asyncio.sleep(60)
+                    except asyncio.CancelledError:
+                        times.append(self.loop.now)
+            self.assertEqual(times[:100], [0] * 100)
+            pauses = [round(after - before, 6)
+                      for before, after in zip(times[99:], times[100:])]
+            self.assertEqual(pauses, [0.001, 0.002, 0.004, 0.008, 0.016,
+                                      0.032, 0.064, 0.1, 0.1, 0.1])
+        with self.assertLogs("asyncio", "WARNING"):
+            self.run_in_loop(main())
+
+    def test_a_storm_of_bare_yields_is_slowed_down(self):
+        async def main():
+            with asyncio.CancelScope() as scope:
+                scope.cancel()
+                # Time stands still.
+                self.assertEqual(
+                    await self.swallow(lambda: asyncio.sleep(0), 300), 100)
+                self.loop.now += 1
+                self.assertEqual(
+                    await self.swallow(lambda: asyncio.sleep(0), 300), 1)
+        self.run_in_loop(main())
+
+    def test_scopes_that_end_nothing_do_not_end_a_storm(self):
+        async def wait():
+            with asyncio.CancelScope():
+                await asyncio.sleep(0)
+
+        async def main():
+            with asyncio.CancelScope() as scope:
+                scope.cancel()
+                self.assertEqual(await self.swallow(wait, 300), 100)
+        self.run_in_loop(main())
+
+    def test_scopes_that_end_what_they_cancelled_are_no_storm(self):
+        async def main():
+            for _ in range(300):
+                with asyncio.CancelScope() as scope:
+                    scope.cancel()
+                    await asyncio.sleep(60)
+                self.assertTrue(scope.cancelled_caught)
+            self.assertEqual(self.loop.now, 0)
+        with self.assertNoLogs("asyncio", "WARNING"):
+            self.run_in_loop(main())
+
+    def check_an_end_of_a_row(self, wait):
+        """Assert that *wait* between deliveries makes them no storm."""
+        async def main():
+            with asyncio.CancelScope() as scope:
+                scope.cancel()
+                for _ in range(3):
+                    before = self.loop.now
+                    self.assertEqual(
+                        await self.swallow(lambda: asyncio.sleep(60), 60), 60)
+                    self.assertEqual(self.loop.now, before)
+                    await wait()
+        with self.assertNoLogs("asyncio", "WARNING"):
+            self.run_in_loop(main())
+
+    def test_a_wait_with_a_result_ends_a_row(self):
+        async def wait():
+            with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(1)
+        self.check_an_end_of_a_row(wait)
+
+    def test_a_wait_that_was_told_in_vain_ends_a_row(self):
+        async def swallowing():
+            with self.assertRaises(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            return "result"
+
+        async def wait():
+            result = await asyncio.create_task(swallowing())
+            self.assertEqual(result, "result")
+        self.check_an_end_of_a_row(wait)
+
+    def test_an_edge_ends_a_row(self):
+        async def wait():
+            asyncio.current_task().cancel("edge")
+            with self.assertRaisesRegex(asyncio.CancelledError, "edge"):
+                await asyncio.sleep(60)
+            asyncio.current_task().uncancel()
+        self.check_an_end_of_a_row(wait)
+
+    def test_the_log_of_a_storm_says_where_the_task_waits(self):
+        async def wait():
+            await self.loop.create_future()
+
+        async def main():
+            with asyncio.CancelScope() as scope:
+                scope.cancel()
+                await self.swallow(wait, 101)
+        with self.assertLogs("asyncio", "WARNING") as logs:
+            self.run_in_loop(main())
+        line = wait.__code__.co_firstlineno + 1
+        [record] = logs.records
+        self.assertIn(f"test_scopes.py:{line}", record.getMessage())
+
+    def test_checkpoints_look_at_all_clocks_around(self):
+        async def main(checkpoint):
+            with asyncio.move_on_after(1) as outer:
+                with asyncio.move_on_after(9):
+                    with asyncio.CancelScope():
+                        self.loop.now += 2
+                        await checkpoint()
+                        self.fail("it was not cancelled")
+            self.assertTrue(outer.cancelled_caught)
+        for checkpoint in (asyncio.checkpoint,
+                           asyncio.checkpoint_if_cancelled):
+            with self.subTest(checkpoint=checkpoint):
+                self.run_in_loop(main(checkpoint))
+
+    def test_checkpoint_if_cancelled_tells_of_an_edge(self):
+        async def main():
+            asyncio.current_task().cancel("edge")
+            with self.assertRaisesRegex(asyncio.CancelledError, "edge"):
+                await asyncio.checkpoint_if_cancelled()
+            asyncio.current_task().uncancel()
+        self.run_in_loop(main())
+
 
 class EdgeTests:
 
@@ -360,6 +654,123 @@ class EdgeTests:
             scope.cancel("level")
             await task
             self.assertEqual(told, [("edge",), ("level",)])
+        self.run_in_loop(main())
+
+    def test_an_edge_and_the_level_at_a_bare_yield_are_the_edge(self):
+        async def main():
+            task = asyncio.current_task()
+            with self.assertRaisesRegex(asyncio.CancelledError, "edge"):
+                with asyncio.CancelScope() as scope:
+                    self.loop.call_soon(scope.cancel, "level")
+                    self.loop.call_soon(task.cancel, "edge")
+                    await asyncio.sleep(0)
+            task.uncancel()
+        self.run_in_loop(main())
+
+    async def count_cancels(self):
+        """Return how often it was cancelled in its first wait."""
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            # What comes in the same pass has come when this ends.
+            await asyncio.sleep(1)
+        return asyncio.current_task().cancelling()
+
+    def test_an_awaited_task_is_cancelled_once_for_both(self):
+        async def child(scope, counts):
+            with scope:
+                counts.append(await asyncio.create_task(self.count_cancels()))
+
+        async def main(steps):
+            scope, counts = asyncio.CancelScope(), []
+            task = asyncio.create_task(child(scope, counts))
+            await asyncio.sleep(1)
+            for step in steps:
+                getattr({"task": task, "scope": scope}[step], "cancel")()
+            await task
+            self.assertEqual(counts, [1])
+        for steps in (("task", "scope"), ("scope", "task")):
+            with self.subTest(steps=steps):
+                self.run_in_loop(main(steps))
+
+    def test_an_awaited_task_is_cancelled_once_for_what_was_pending(self):
+        async def child(scope, counts):
+            with scope:
+                inner = asyncio.create_task(self.count_cancels())
+                await asyncio.sleep(1)
+                asyncio.current_task().cancel()
+                self.loop.call_soon(scope.cancel)
+                counts.append(await inner)
+
+        async def main():
+            scope, counts = asyncio.CancelScope(), []
+            await asyncio.create_task(child(scope, counts))
+            self.assertEqual(counts, [1])
+        self.run_in_loop(main())
+
+    def test_a_cancel_just_before_the_end_is_kept(self):
+        async def child():
+            with asyncio.CancelScope():
+                await asyncio.sleep(1)
+            asyncio.current_task().cancel("late")
+            return "result"
+
+        async def main():
+            task = asyncio.create_task(child())
+            with self.assertRaisesRegex(asyncio.CancelledError, "late"):
+                await task
+        self.run_in_loop(main())
+
+    def test_uncancel_lowers_what_all_scopes_take_for_granted(self):
+        async def child():
+            task = asyncio.current_task()
+            with self.assertRaises(asyncio.CancelledError):
+                await asyncio.sleep(1)
+            with asyncio.CancelScope() as outer, asyncio.CancelScope():
+                task.uncancel()
+                outer.cancel()
+                task.cancel("later")
+                await asyncio.sleep(1)
+
+        async def main():
+            task = asyncio.create_task(child())
+            await asyncio.sleep(0)
+            task.cancel()
+            with self.assertRaisesRegex(asyncio.CancelledError, "later"):
+                await task
+        self.run_in_loop(main())
+
+    def test_of_two_cancels_pending_at_entry_one_is_taken_for_granted(self):
+        async def child():
+            task = asyncio.current_task()
+            with asyncio.CancelScope():
+                task.cancel()
+                task.cancel()
+            with asyncio.CancelScope() as scope:
+                with self.assertRaises(asyncio.CancelledError):
+                    await asyncio.sleep(1)
+                # The delivery that was due is answered for.
+                task.uncancel()
+                scope.cancel()
+                await asyncio.sleep(1)
+            self.assertTrue(scope.cancelled_caught)
+
+        async def main():
+            await asyncio.create_task(child())
+        self.run_in_loop(main())
+
+    def test_leaving_a_scope_without_a_shield_does_not_deliver(self):
+        async def child(seen):
+            async with asyncio.CancelScope():
+                asyncio.current_task().cancel("edge")
+            seen.append("ran on")
+            await asyncio.sleep(1)
+
+        async def main():
+            seen = []
+            with self.assertRaisesRegex(asyncio.CancelledError, "edge"):
+                await asyncio.create_task(child(seen))
+            self.assertEqual(seen, ["ran on"])
         self.run_in_loop(main())
 
 
@@ -462,6 +873,30 @@ class NestingTests:
         group.members = dict.fromkeys(members)
         group.cancel()
         self.assertEqual(asked, members)
+
+    def test_a_scope_entered_in_a_cancelled_one_is_cancelled(self):
+        async def main():
+            with asyncio.CancelScope() as outer:
+                outer.cancel("outer")
+                with asyncio.CancelScope() as inner:
+                    self.assertIn("open cancelled from outside", repr(inner))
+                    await asyncio.sleep(1)
+                self.fail("the inner scope has absorbed it")
+            self.assertTrue(outer.cancelled_caught)
+            self.assertFalse(inner.cancel_called)
+            self.assertEqual(self.loop.now, 0)
+        self.run_in_loop(main())
+
+    def test_a_shields_own_cancel_has_its_own_text(self):
+        async def main():
+            with asyncio.CancelScope() as outer:
+                outer.cancel("outer")
+                with asyncio.CancelScope(shield=True) as inner:
+                    inner.cancel("inner")
+                    with self.assertRaisesRegex(asyncio.CancelledError,
+                                                "inner"):
+                        await asyncio.sleep(1)
+        self.run_in_loop(main())
 
 
 class DeadlineTests:
@@ -597,6 +1032,175 @@ class DeadlineTests:
             self.run_in_loop(other_error())
         self.run_in_loop(unnoticed())
 
+    def test_a_deadline_set_before_the_entry_counts(self):
+        async def main():
+            scope = asyncio.move_on_after(9)
+            scope.deadline = 2
+            with scope:
+                await asyncio.sleep(60)
+            self.assertEqual(self.loop.now, 2)
+        self.run_in_loop(main())
+
+    def test_a_timeout_of_any_kind_of_number(self):
+        async def main():
+            with asyncio.move_on_after(fractions.Fraction(5, 2)):
+                await asyncio.sleep(60)
+            self.assertEqual(self.loop.now, 2.5)
+        self.run_in_loop(main())
+
+    def test_what_needs_no_timer_makes_none(self):
+        async def never():
+            with asyncio.move_on_after(math.inf):
+                await asyncio.sleep(0)
+                self.assertEqual(self.loop._scheduled, [])
+
+        async def cancelled():
+            with asyncio.move_on_after(5) as scope:
+                scope.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await asyncio.sleep(0)
+                self.assertEqual(self.loop._scheduled, [])
+
+        async def set_before_the_first_wait():
+            with asyncio.CancelScope() as scope:
+                scope.deadline = 5
+                self.assertEqual(self.loop._scheduled, [])
+
+        for main in never, cancelled, set_before_the_first_wait:
+            with self.subTest(main=main.__name__):
+                self.run_in_loop(main())
+
+    def test_later_deadlines_leave_the_timer_alone(self):
+        made = []
+
+        def call_at(when, *args, **kwargs):
+            made.append(when)
+            return type(self.loop).call_at(self.loop, when, *args, **kwargs)
+
+        async def main():
+            with asyncio.move_on_after(5) as scope:
+                await asyncio.sleep(0)
+                for n in range(100):
+                    with asyncio.move_on_after(9 + n):
+                        await asyncio.sleep(0)
+                    scope.deadline = 9 + n
+        self.loop.call_at = call_at
+        self.run_in_loop(main())
+        self.assertEqual(made, [5])
+
+    def test_moving_one_deadline_leaves_the_others_alone(self):
+        async def main():
+            with asyncio.move_on_after(50) as outer:
+                with asyncio.CancelScope() as inner:
+                    await asyncio.sleep(0)
+                    for n in range(1000):
+                        inner.deadline = 1e6 - n
+                await asyncio.sleep(99)
+            self.assertTrue(outer.cancelled_caught)
+            self.assertEqual(self.loop.now, 50)
+        self.run_in_loop(main())
+
+    def test_a_deadline_moved_to_earlier_fires_once(self):
+        async def main():
+            with asyncio.move_on_after(100):
+                with asyncio.move_on_after(10) as scope:
+                    self.loop.call_later(1, setattr, scope, "deadline", 5)
+                    await asyncio.sleep(60)
+                self.assertEqual(self.loop.now, 5)
+                await asyncio.sleep(20)
+            self.assertEqual(self.loop.now, 25)
+        self.run_in_loop(main())
+
+    def test_equal_deadlines_fire_in_the_order_of_their_waits(self):
+        async def child(n):
+            with asyncio.move_on_at(5):
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    told.append(n)
+
+        async def main():
+            await asyncio.wait([asyncio.create_task(child(n))
+                                for n in range(9)])
+            self.assertEqual(told, list(range(9)))
+
+        told = []
+        self.run_in_loop(main())
+
+    def test_the_outer_of_equal_deadlines_wins_though_it_was_set_later(self):
+        async def main():
+            with asyncio.move_on_at(9) as outer:
+                with asyncio.fail_at(5):
+                    await asyncio.sleep(0)
+                    outer.deadline = 5
+                    await asyncio.sleep(60)
+                self.fail("the inner scope has absorbed it")
+            self.assertTrue(outer.cancelled_caught)
+        self.run_in_loop(main())
+
+    def test_a_deadline_that_is_now_has_passed(self):
+        async def main():
+            for timeout in (0, -1):
+                with asyncio.move_on_after(timeout) as scope:
+                    self.assertTrue(scope.cancel_called)
+                    self.assertEqual(asyncio.current_effective_deadline(),
+                                     -math.inf)
+        self.run_in_loop(main())
+
+    def test_the_effective_deadline_looks_at_the_clock(self):
+        async def main():
+            with asyncio.move_on_after(1):
+                with asyncio.move_on_after(9):
+                    self.loop.now += 2
+                    self.assertEqual(asyncio.current_effective_deadline(),
+                                     -math.inf)
+        self.run_in_loop(main())
+
+    def test_fail_after_does_not_fail_for_a_deadline_after_a_cancel(self):
+        async def main():
+            with asyncio.fail_after(1) as scope:
+                scope.cancel()
+                with asyncio.CancelScope(shield=True):
+                    await asyncio.sleep(5)
+                self.assertTrue(scope.cancel_called)
+                await asyncio.sleep(1)
+            self.assertTrue(scope.cancelled_caught)
+        self.run_in_loop(main())
+
+    def test_what_else_is_left_to_raise_comes_before_timeout_error(self):
+        async def main():
+            with asyncio.fail_after(1):
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError as exc:
+                    raise BaseExceptionGroup("both", [exc, ValueError()])
+        with self.assertRaises(ExceptionGroup) as caught:
+            self.run_in_loop(main())
+        self.assertEqual(len(caught.exception.exceptions), 1)
+
+    def test_the_functions_hand_the_shield_and_the_time_on(self):
+        async def main(function, fails):
+            self.assertFalse(function(1).shield)
+            with asyncio.CancelScope() as outer:
+                outer.cancel()
+                try:
+                    with function(self.loop.now + 1, shield=True) as scope:
+                        self.assertTrue(scope.shield)
+                        await asyncio.sleep(60)
+                except TimeoutError:
+                    self.assertTrue(fails)
+                else:
+                    self.assertFalse(fails)
+        start = self.loop.now
+        for function, fails in ((asyncio.move_on_at, False),
+                                (asyncio.move_on_after, False),
+                                (asyncio.fail_at, True),
+                                (asyncio.fail_after, True)):
+            with self.subTest(function=function):
+                self.loop.now = 0
+                self.run_in_loop(main(function, fails))
+                self.assertEqual(self.loop.now, 1)
+
 
 class GroupTests:
 
@@ -648,6 +1252,15 @@ class GroupTests:
                 with self.assertRaises(type(error)) as caught:
                     self.run_in_loop(main(error))
                 self.assertIs(caught.exception, error)
+
+    def test_other_errors_are_not_called_caught(self):
+        async def main():
+            with self.assertRaises(ValueError):
+                with asyncio.CancelScope() as scope:
+                    scope.cancel()
+                    raise ValueError
+            self.assertFalse(scope.cancelled_caught)
+        self.run_in_loop(main())
 
 
 class ShieldTests:
@@ -841,6 +1454,247 @@ class ShieldTests:
             self.assertTrue(inner.cancelled_caught)
             self.assertTrue(outer.cancelled_caught)
             self.assertEqual(self.loop.now, 5)
+        self.run_in_loop(main())
+
+    def test_a_scope_in_a_shield_is_shielded_from_edges(self):
+        async def child():
+            with asyncio.CancelScope(shield=True):
+                with asyncio.CancelScope():
+                    await asyncio.sleep(5)
+            await asyncio.sleep(5)
+
+        async def main():
+            task = await self.start(child())
+            task.cancel("held")
+            with self.assertRaisesRegex(asyncio.CancelledError, "held"):
+                await task
+            self.assertEqual(self.loop.now, 5)
+        self.run_in_loop(main())
+
+    def test_a_held_request_does_not_keep_a_scope_inside_from_absorbing(self):
+        async def child(when):
+            with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(when)
+                with asyncio.move_on_after(4) as scope:
+                    await asyncio.sleep(60)
+            return scope.cancelled_caught, self.loop.now
+
+        async def main(when):
+            start = self.loop.now
+            task = await self.start(child(when))
+            task.cancel()
+            self.assertEqual(await task, (True, start + when + 4))
+        for when in (0, 3):
+            with self.subTest(when=when):
+                self.run_in_loop(main(when))
+
+    def test_a_cancel_made_in_a_scope_is_held_by_a_shield_in_it(self):
+        async def child():
+            with asyncio.CancelScope():
+                asyncio.current_task().cancel("pending")
+                with asyncio.CancelScope(shield=True):
+                    await asyncio.sleep(5)
+                await asyncio.sleep(5)
+
+        async def main():
+            with self.assertRaisesRegex(asyncio.CancelledError, "pending"):
+                await asyncio.create_task(child())
+            self.assertEqual(self.loop.now, 5)
+        self.run_in_loop(main())
+
+    def test_a_shield_put_up_later_holds_what_is_pending(self):
+        async def child():
+            with asyncio.CancelScope() as scope:
+                asyncio.current_task().cancel("pending")
+                scope.shield = True
+                await asyncio.sleep(5)
+            await asyncio.sleep(5)
+
+        async def main():
+            with self.assertRaisesRegex(asyncio.CancelledError, "pending"):
+                await asyncio.create_task(child())
+            self.assertEqual(self.loop.now, 5)
+        self.run_in_loop(main())
+
+    def test_a_shield_put_up_later_lets_a_cancel_from_within_pass(self):
+        async def child():
+            with asyncio.CancelScope() as scope:
+                scope.shield = True
+                self.loop.call_later(2, asyncio.current_task().cancel,
+                                     "from within")
+                await asyncio.sleep(60)
+
+        async def main():
+            with self.assertRaisesRegex(asyncio.CancelledError,
+                                        "from within"):
+                await asyncio.create_task(child())
+            self.assertEqual(self.loop.now, 2)
+        self.run_in_loop(main())
+
+    def test_a_shield_put_up_again_lets_what_was_made_within_pass(self):
+        async def child():
+            with asyncio.CancelScope(shield=True) as scope:
+                scope.shield = False
+                asyncio.current_task().cancel("from within")
+                scope.shield = True
+                await asyncio.sleep(5)
+
+        async def main():
+            with self.assertRaisesRegex(asyncio.CancelledError,
+                                        "from within"):
+                await asyncio.create_task(child())
+            self.assertEqual(self.loop.now, 0)
+        self.run_in_loop(main())
+
+    def test_who_puts_a_shield_up_from_outside_stays_outside(self):
+        async def child(scope):
+            with scope:
+                await asyncio.sleep(5)
+            await asyncio.sleep(5)
+
+        async def main():
+            scope = asyncio.CancelScope()
+            task = await self.start(child(scope))
+            scope.shield = True
+            task.cancel("from outside")
+            with self.assertRaisesRegex(asyncio.CancelledError,
+                                        "from outside"):
+                await task
+            self.assertEqual(self.loop.now, 5)
+        self.run_in_loop(main())
+
+    def test_after_an_inner_shield_the_outer_one_marks_the_context(self):
+        async def child():
+            task = asyncio.current_task()
+            with asyncio.CancelScope(shield=True):
+                with asyncio.CancelScope(shield=True):
+                    pass
+                self.loop.call_later(2, task.cancel, "from within")
+                await asyncio.sleep(60)
+
+        async def main():
+            with self.assertRaisesRegex(asyncio.CancelledError,
+                                        "from within"):
+                await asyncio.create_task(child())
+            self.assertEqual(self.loop.now, 2)
+        self.run_in_loop(main())
+
+    def test_a_shield_leaves_nothing_in_the_context(self):
+        async def main():
+            before = list(contextvars.copy_context().items())
+            with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(0)
+            marks = [value for value in contextvars.copy_context().values()
+                     if isinstance(value, cancellation.Node)]
+            self.assertEqual(marks, [])
+        self.run_in_loop(main())
+
+    def test_a_released_request_that_was_swallowed_is_done_with(self):
+        async def child():
+            with self.assertRaisesRegex(asyncio.CancelledError, "held"):
+                async with asyncio.CancelScope(shield=True):
+                    await asyncio.sleep(5)
+            await asyncio.sleep(5)
+            return self.loop.now
+
+        async def main():
+            task = await self.start(child())
+            task.cancel("held")
+            self.assertEqual(await task, 10)
+        self.run_in_loop(main())
+
+    def test_an_exception_of_the_body_is_not_replaced(self):
+        async def child():
+            async with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(5)
+                1 / 0
+
+        async def main():
+            task = await self.start(child())
+            task.cancel("held")
+            with self.assertRaises(ZeroDivisionError):
+                await task
+        self.run_in_loop(main())
+
+    def test_a_shield_that_its_deadline_ended_delivers(self):
+        async def main():
+            with asyncio.move_on_after(1) as outer:
+                async with asyncio.move_on_after(5, shield=True) as inner:
+                    await asyncio.sleep(60)
+                self.fail("nothing was delivered")
+            self.assertTrue(inner.cancelled_caught)
+            self.assertTrue(outer.cancelled_caught)
+        self.run_in_loop(main())
+
+    def test_a_new_cancel_after_a_release_ends_the_task(self):
+        async def after(task):
+            with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(5)
+            task.cancel("new")
+
+        async def before(task):
+            with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(5)
+                task.cancel("new")
+
+        async def child(block):
+            await block(asyncio.current_task())
+            return "result"
+
+        async def main(block):
+            task = await self.start(child(block))
+            task.cancel("held")
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+        for block in before, after:
+            with self.subTest(block=block.__name__):
+                self.run_in_loop(main(block))
+
+    def test_uncancel_inside_takes_a_pending_request_not_the_held_one(self):
+        async def child(seen):
+            task = asyncio.current_task()
+            with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(5)
+                task.cancel("from within")
+                self.assertEqual(task.uncancel(), 1)
+                await asyncio.sleep(5)
+                seen.append(self.loop.now)
+            await asyncio.sleep(5)
+
+        async def main():
+            seen = []
+            task = await self.start(child(seen))
+            task.cancel("held")
+            with self.assertRaisesRegex(asyncio.CancelledError, "held"):
+                await task
+            self.assertEqual(seen, [10])
+        self.run_in_loop(main())
+
+    def test_an_awaited_task_is_told_once_when_the_shield_is_taken_off(self):
+        async def inner():
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                await asyncio.sleep(1)
+            return asyncio.current_task().cancelling()
+
+        async def child(outer, shield):
+            with outer, shield:
+                counts.append(await asyncio.create_task(inner()))
+
+        async def main():
+            outer = asyncio.CancelScope()
+            shield = asyncio.CancelScope(shield=True)
+            task = await self.start(child(outer, shield))
+            task.cancel()
+            outer.cancel()
+            shield.shield = False
+            await task
+            # It has swallowed it: that was all.
+            self.assertEqual(counts, [1])
+            self.assertEqual(task.cancelling(), 1)
+
+        counts = []
         self.run_in_loop(main())
 
 
@@ -1199,6 +2053,37 @@ class MisuseTests:
             self.assertIn("closed cancelled", repr(scope))
         self.run_in_loop(main())
 
+    def test_what_is_in_a_scope_left_too_early_gets_to_what_is_around(self):
+        async def main():
+            outer, middle, inner = [asyncio.CancelScope() for _ in range(3)]
+            with outer:
+                middle.__enter__()
+                with inner:
+                    middle.cancel()
+                    with self.assertRaisesRegex(RuntimeError, "reverse order"):
+                        middle.__exit__(None, None, None)
+                    # Nothing is cancelled any more.
+                    await asyncio.sleep(1)
+                    outer.cancel("outer")
+                    with self.assertRaisesRegex(asyncio.CancelledError,
+                                                "outer"):
+                        await asyncio.sleep(1)
+            self.assertEqual(self.loop.now, 1)
+        self.run_in_loop(main())
+
+    def test_a_deadline_after_a_scope_left_too_early(self):
+        async def main():
+            left, inner = asyncio.move_on_after(5), asyncio.move_on_after(60)
+            left.__enter__()
+            with inner:
+                await asyncio.sleep(0)
+                with self.assertRaisesRegex(RuntimeError, "reverse order"):
+                    left.__exit__(None, None, None)
+                with asyncio.move_on_after(7):
+                    await asyncio.sleep(99)
+            self.assertEqual(self.loop.now, 7)
+        self.run_in_loop(main())
+
 
 class CleanTests:
 
@@ -1272,12 +2157,13 @@ class CancelAndWaitTests:
         async def main():
             task = asyncio.create_task(self.stubborn())
             await asyncio.sleep(1)
+            passes = self.loop.passes
             with asyncio.CancelScope() as scope:
                 scope.cancel()
-                passes = self.loop.passes
                 await asyncio.cancel_and_wait(task)
                 self.assertTrue(task.done())
-                self.assertLess(self.loop.passes - passes, 8)
+            self.assertFalse(scope.cancelled_caught)
+            self.assertLess(self.loop.passes - passes, 8)
             self.assertEqual(self.loop.now, 6)
         self.run_in_loop(main())
 

@@ -445,6 +445,16 @@ class InterruptTests(unittest.TestCase):
             asyncio.run(main())
         self.assertEqual(seen, ["block"])
 
+    def test_a_released_interrupt_that_is_swallowed_is_told(self):
+        async def main():
+            with self.assertRaises(asyncio.CancelledError):
+                async with asyncio.shield():
+                    signal.raise_signal(signal.SIGINT)
+                    await asyncio.sleep(0)
+            return "result"
+
+        self.assertEqual(asyncio.run(main()), "result")
+
 
 class ProcessTests(unittest.TestCase):
     """The ends of interpreters."""

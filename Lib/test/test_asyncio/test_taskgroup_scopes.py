@@ -198,6 +198,79 @@ class TaskGroupTests:
                 self.assertIsNone(asyncio.current_task()._canceller)
         self.run_in_loop(main())
 
+    def test_the_end_of_a_group_whose_task_was_cancelled_has_the_text(self):
+        async def main():
+            with asyncio.CancelScope() as scope:
+                with self.assertRaisesRegex(asyncio.CancelledError, "why"):
+                    async with asyncio.TaskGroup() as group:
+                        task = group.create_task(asyncio.sleep(60))
+                        await asyncio.sleep(1)
+                        task.cancel()
+                        with asyncio.CancelScope(shield=True):
+                            await asyncio.sleep(1)
+                        scope.cancel("why")
+        self.run_in_loop(main())
+
+    def test_groups_that_have_ended_leave_their_scope(self):
+        async def main():
+            with asyncio.CancelScope() as scope:
+                for _ in range(3):
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(asyncio.sleep(1))
+                self.assertEqual(scope._node.children, {})
+        self.run_in_loop(main())
+
+    def test_the_shield_of_a_host_holds_no_edge_of_its_tasks(self):
+        async def main():
+            # From outside of the shield.
+            self.loop.call_later(1, lambda: task.cancel())
+            with asyncio.CancelScope(shield=True):
+                async with asyncio.TaskGroup() as group:
+                    task = group.create_task(asyncio.sleep(60))
+            self.assertTrue(task.cancelled())
+            self.assertEqual(self.loop.now, 1)
+        self.run_in_loop(main())
+
+    def test_all_scopes_of_a_task_that_joins_late_are_below_the_group(self):
+        def factory(loop, coro, **kwargs):
+            async def wrapper():
+                return await coro
+            return self.Task(wrapper(), loop=loop, eager_start=True, **kwargs)
+
+        async def child(scopes):
+            with scopes[0], scopes[1]:
+                await asyncio.sleep(60)
+
+        async def main():
+            scopes = asyncio.CancelScope(), asyncio.CancelScope()
+            with asyncio.CancelScope():
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(child(scopes))
+                    await asyncio.sleep(1)
+                    scopes[0].cancel()
+            self.assertTrue(scopes[0].cancelled_caught)
+            self.assertEqual(self.loop.now, 1)
+        self.loop.set_task_factory(factory)
+        self.run_in_loop(main())
+
+    def test_a_task_that_has_ended_does_not_join(self):
+        def factory(loop, coro, **kwargs):
+            async def wrapper():
+                return await coro
+            return self.Task(wrapper(), loop=loop, eager_start=True, **kwargs)
+
+        async def child():
+            return "result"
+
+        async def main():
+            with asyncio.CancelScope():
+                async with asyncio.TaskGroup() as group:
+                    task = group.create_task(child())
+                    self.assertEqual(group._guard.node.members, {})
+            self.assertEqual(task.result(), "result")
+        self.loop.set_task_factory(factory)
+        self.run_in_loop(main())
+
 
 globals().update(scopes_support.kinds("TaskGroupTests", TaskGroupTests))
 del TaskGroupTests

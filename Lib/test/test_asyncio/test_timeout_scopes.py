@@ -1,6 +1,7 @@
 """Tests for timeouts among cancel scopes, and for when they make timers."""
 
 import asyncio
+import contextlib
 import unittest
 import weakref
 from asyncio import timeouts
@@ -162,6 +163,30 @@ class EdgeTests:
             self.assertEqual(task.cancelling(), 1)
         self.run_in_loop(main())
 
+    def test_left_in_a_shield_it_takes_back_its_own_request(self):
+        async def child(seen):
+            timeout = asyncio.timeout(1)
+            await timeout.__aenter__()
+            with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(5)
+                await timeout.__aexit__(None, None, None)
+                seen.append(asyncio.current_task().cancelling())
+            await asyncio.sleep(5)
+
+        async def main():
+            seen = []
+            task = asyncio.create_task(child(seen))
+            await asyncio.sleep(2)
+            task.cancel("foreign")
+            with self.assertRaisesRegex(asyncio.CancelledError, "foreign"):
+                await task
+            self.assertEqual(seen, [1])
+
+        async def in_a_scope():
+            with asyncio.CancelScope():
+                await main()
+        self.run_in_loop(in_a_scope())
+
 
 class TimerTests:
 
@@ -253,6 +278,27 @@ class TimerTests:
             await asyncio.create_task(child())
             self.assertEqual(self.count_timers(), 0)
             await generators.pop().aclose()
+        self.run_in_loop(main())
+
+    def test_a_block_that_has_ended_makes_no_timer(self):
+        async def main():
+            with asyncio.CancelScope():
+                async with asyncio.timeout(1):
+                    pass
+                await asyncio.sleep(5)
+        self.run_in_loop(main())
+
+    def test_a_block_that_has_ended_lets_the_timeout_go(self):
+        async def main():
+            with asyncio.CancelScope():
+                for seconds in (1, 60):
+                    timeout = asyncio.timeout(1)
+                    ref = weakref.ref(timeout)
+                    with contextlib.suppress(TimeoutError):
+                        async with timeout:
+                            await asyncio.sleep(seconds)
+                    del timeout
+                    self.assertIsNone(ref())
         self.run_in_loop(main())
 
 

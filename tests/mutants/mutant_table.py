@@ -1,0 +1,707 @@
+"""The mutants of the cancel scopes: which rule each one breaks, and how."""
+
+import dataclasses
+
+__all__ = ("FILES", "MUTANTS", "Mutant")
+
+# What can be mutated; the suite runs on the classes in Python where there is
+# one in C as well.  A version that no program can tell from the right one has
+# no place below.
+FILES = ("cancellation.py", "scopes.py", "timeouts.py")
+
+
+@dataclasses.dataclass
+class Mutant:
+    """A version of *file* with *new* in place of *old*, found once in it."""
+
+    file: str
+    # What it does that the rules forbid, as a sentence.
+    name: str
+    old: str
+    new: str
+
+
+def _of(file, *mutants):
+    return tuple(Mutant(file, *mutant) for mutant in mutants)
+
+
+MUTANTS = (
+    # --- The tree ------------------------------------------------------------
+    *_of(
+        "cancellation.py",
+        ("a node that joins a cancelled parent is not cancelled", """\
+        self.effective = self._is_effective()
+""", """\
+        self.effective = self.cancelled
+"""),
+        ("a node that is left takes its children out of the tree", """\
+            child.parent = parent
+""", """\
+            child.parent = None
+"""),
+        ("a second cancel() changes the text", """\
+        if not self.cancelled:
+""", """\
+        if True:
+"""),
+        ("a hiding node does not see its own cancellation in the text", """\
+            yield node
+            if node.hides:
+                return
+""", """\
+            if node.hides:
+                return
+            yield node
+"""),
+        ("a shield hides nothing of the level", """\
+        return self.cancelled or (not self.hides and self.parent is not None
+""", """\
+        return self.cancelled or (self.parent is not None
+"""),
+        ("only the own parent counts, not what is around that", """\
+                                  and self.parent.effective)
+""", """\
+                                  and self.parent.cancelled)
+"""),
+        ("members of a group are not asked", """\
+            return [c for c in self.members if c.node is self]
+""", """\
+            return []
+"""),
+        ("children are told in the reverse order", """\
+        stack += reversed(node.children)
+""", """\
+        stack += node.children
+"""),
+        ("a wrapped coroutine's task is in no group", """\
+        if unclaimed is not None:
+""", """\
+        if False:
+"""),
+    ),
+
+    # --- The Canceller: what the task calls ----------------------------------
+    *_of(
+        "cancellation.py",
+        ("a task that parks in a cancelled scope is not told", """\
+        if self.node.effective:
+            self.deliver()
+""", """\
+        pass
+"""),
+        ("an edge that meets a parked task is no delivery of the wait", """\
+        self.told = told
+""", """\
+        self.told = False
+"""),
+        ("a task whose delivery was overtaken is never told again", """\
+            self.handle = None
+""", ""),
+        ("a bare yield is not told", """\
+        if self.yielded and exc is None and self.is_cancelled():
+""", """\
+        if False:
+"""),
+        ("a resume from a future throws in a cancelled scope", """\
+        if self.yielded and exc is None and self.is_cancelled():
+""", """\
+        if exc is None and self.is_cancelled():
+"""),
+        ("the level takes the place of an edge at a bare yield", """\
+        if self.yielded and exc is None and self.is_cancelled():
+""", """\
+        if self.yielded and self.is_cancelled():
+"""),
+        ("bare yields that swallow are told without end", """\
+            if self._wait_in_storm() <= 0:
+""", """\
+            if True:
+"""),
+        ("a wait with a result does not end a row of deliveries", """\
+            self.streak = 0
+""", """\
+            pass
+"""),
+        ("a wait that was told of and ended otherwise does not end a row", """\
+        elif not (self.accepted
+                  and isinstance(exc, exceptions.CancelledError)):
+""", """\
+        elif not self.accepted:
+"""),
+        ("an edge counts for the storm of the level", """\
+        elif not (self.accepted
+                  and isinstance(exc, exceptions.CancelledError)):
+""", """\
+        elif not isinstance(exc, exceptions.CancelledError):
+"""),
+        ("after a bare yield every resume throws", """\
+        self.told = self.accepted = self.yielded = False
+""", """\
+        self.told = self.accepted = False
+"""),
+        ("a foreign cancel() comes from outside of all shields", """\
+            request = Request(self._foreign_origin(), msg)
+""", """\
+            request = Request(None, msg)
+"""),
+        ("a new request does not make the task end as cancelled", """\
+        self.pending.append(request)
+        self.may_end = False
+""", """\
+        self.pending.append(request)
+"""),
+        ("a request that is not held cannot be withdrawn alone", """\
+        self.pending.append(request)
+""", ""),
+        ("an edge delivered to a parked task does not count for its wait", """\
+        self.told = True
+        self._delivered_edge()
+""", """\
+        self._delivered_edge()
+"""),
+        ("uncancel() leaves what is held", """\
+        del self.held[self.task.cancelling():]
+""", ""),
+        ("uncancel() to what is held leaves the pending request", """\
+        if not outstanding:
+            self.task._must_cancel = False
+""", """\
+        if not outstanding:
+"""),
+        ("uncancel() does not lower the baselines", """\
+            guard._baseline = outstanding
+""", """\
+            pass
+"""),
+        ("uncancel() lowers the baseline of the innermost block only", """\
+            guard._baseline = outstanding
+""", """\
+            guard._baseline = outstanding
+            break
+"""),
+        ("what was held is delivered to a task that ends", """\
+        if self.may_end:
+            self.task._must_cancel = False
+""", """\
+        if self.may_end:
+"""),
+        ("a task that ends with a new request pending ends normally", """\
+        if self.may_end:
+""", """\
+        if True:
+"""),
+        ("nobody learns that what was released has been dropped", """\
+            dropped = dropped + self.pending
+""", ""),
+    ),
+
+    # --- Level ---------------------------------------------------------------
+    *_of(
+        "cancellation.py",
+        ("the storm has no end", """\
+        delay = self._wait_in_storm()
+""", """\
+        delay = 0
+"""),
+        ("a storm begins after ninety-nine deliveries", """\
+STORM_LIMIT = 100
+""", """\
+STORM_LIMIT = 99
+"""),
+        ("the pauses of a storm do not double", """\
+            pause = STORM_FIRST_PAUSE * 2 ** min(self.streak - STORM_LIMIT, 10)
+""", """\
+            pause = STORM_FIRST_PAUSE * 1 ** min(self.streak - STORM_LIMIT, 10)
+"""),
+        ("a task that is awaited is cancelled before its first step", """\
+        elif type(future) in _PLAIN:
+""", """\
+        elif True:
+"""),
+        ("an awaited task is cancelled from where its scope is", """\
+            self.handle = self.loop.call_soon(
+                self._ask, future, context=self.task.get_context())
+""", """\
+            self.handle = self.loop.call_soon(self._ask, future)
+"""),
+        ("a delivery under way comes though a shield was put up", """\
+        if self.told or not self.is_cancelled():
+""", """\
+        if self.told:
+"""),
+        ("a delivery under way comes though an edge was delivered", """\
+        if self.told or not self.is_cancelled():
+""", """\
+        if not self.is_cancelled():
+"""),
+        ("a future that refuses is asked again in the same wait", """\
+        self.told = True
+        self.accepted = bool(future.cancel(msg=self.node.text()))
+""", """\
+        self.accepted = self.told = bool(future.cancel(msg=self.node.text()))
+"""),
+        ("a level delivery raises the count of requests", """\
+        self.accepted = bool(future.cancel(msg=self.node.text()))
+""", """\
+        self.accepted = bool(future.cancel(msg=self.node.text()))
+        self.task._num_cancels_requested += 1
+"""),
+    ),
+
+    # --- Edge ----------------------------------------------------------------
+    *_of(
+        "cancellation.py",
+        ("held requests are outstanding", """\
+        return self.task.cancelling() - len(self.held)
+""", """\
+        return self.task.cancelling()
+"""),
+        ("a request that was pending at entry is in the baseline", """\
+        return self.outstanding() - bool(self.task._must_cancel)
+""", """\
+        return self.outstanding()
+"""),
+        ("all that was pending at entry is out of the baseline", """\
+        return self.outstanding() - bool(self.task._must_cancel)
+""", """\
+        return self.outstanding() - len(self.pending)
+"""),
+        ("an internal request comes from outside of all", """\
+        request = self.asking = Request(origin, msg)
+""", """\
+        request = self.asking = Request(None, msg)
+"""),
+        ("an overridden cancel() is called for internal requests", """\
+            _cancel_by_base(self.task, msg)
+""", """\
+            self.task.cancel(msg)
+"""),
+        ("a held request cannot be withdrawn", """\
+            self.held.remove(request)
+""", """\
+            pass
+"""),
+        ("a cancel that is pending is delivered in a new shield", """\
+        if not task._must_cancel:
+            return
+""", """\
+        if True:
+            return
+"""),
+        ("a new shield holds what was asked for from inside of it", """\
+        held = [r for r in self.pending if self._is_held(r.origin)]
+""", """\
+        held = list(self.pending)
+"""),
+        ("one shield that is gone releases all", """\
+        freed = [r for r in self.held if not self._is_held(r.origin)]
+""", """\
+        freed = list(self.held)
+"""),
+        ("of several released requests the first one's text is told", """\
+        task, msg = self.task, freed[-1].msg
+""", """\
+        task, msg = self.task, freed[0].msg
+"""),
+        ("a parked task is not told when its shield is taken off", """\
+        if future is not None and future.cancel(msg=msg):
+            self.told = True
+            return
+""", ""),
+        ("a released request is no delivery of the wait", """\
+            self.told = True
+""", ""),
+        ("a released request is delivered at the next wait as well", """\
+            self.told = True
+            return
+""", """\
+            self.told = True
+"""),
+        ("a request that was pending may be ignored when one is released", """\
+        if not task._must_cancel:
+            self.may_end = True
+""", """\
+        self.may_end = True
+"""),
+        ("leaving a shield raises, and so does the next wait", """\
+            self.task._must_cancel = False
+            msg = self.task._cancel_message
+""", """\
+            msg = self.task._cancel_message
+"""),
+        ("what leaving a shield raises stays pending", """\
+            self._delivered_edge()
+            return cancelled_error(msg)
+""", """\
+            return cancelled_error(msg)
+"""),
+        ("leaving a shield does not tell of the level", """\
+        if self.is_cancelled():
+            return cancelled_error(self.node.text())
+""", ""),
+        ("a shield holds what comes from inside of it", """\
+        while node is not None and node is not origin and node.host is self:
+""", """\
+        while node is not None and node.host is self:
+"""),
+        ("the shields of a group's host hold for its tasks", """\
+        while node is not None and node is not origin and node.host is self:
+""", """\
+        while node is not None and node is not origin:
+"""),
+        ("only the innermost scope holds", """\
+            if node.holds:
+                return True
+            node = node.parent
+""", """\
+            return node.holds
+"""),
+    ),
+
+    # --- Nodes and guards ----------------------------------------------------
+    *_of(
+        "cancellation.py",
+        ("a guard left in the middle takes the next one's timer", """\
+            if index < self.armed:
+                self.armed -= 1
+""", ""),
+        ("a task with scopes of its own joins its group without them", """\
+            outermost.parent = group
+            group.children[outermost] = None
+            push_down((outermost,))
+""", """\
+            pass
+"""),
+        ("a guard that is left stays among the task's", """\
+        canceller.leave(guard)
+""", """\
+        pass
+"""),
+        ("a scope around does not count for a guard", """\
+            or (canceller is not None and canceller.is_cancelled()))
+""", """\
+            or False)
+"""),
+        ("a group re-arms any outstanding request", """\
+        if has_new_requests(self):
+""", """\
+        if self._task.cancelling():
+"""),
+        ("a group whose member was cancelled ends as if it had finished", """\
+        if not self.node.effective:
+            return None
+        return cancelled_error(self.node.text())
+""", """\
+        return None
+"""),
+        ("the exit of a group has no text of the level", """\
+            return None
+        return cancelled_error(self.node.text())
+""", """\
+            return None
+        return cancelled_error(None)
+"""),
+        ("a group that ends is told at every wait", """\
+        with hidden(self._task if hide else None):
+""", """\
+        with hidden(None):
+"""),
+        ("a Canceller is made for a task that is done", """\
+    if canceller is None and not task.done():
+""", """\
+    if canceller is None:
+"""),
+        ("wait_for() of no time turns the level into TimeoutError", """\
+    if canceller is None or not canceller.is_cancelled():
+        return None
+    return cancelled_error(canceller.node.text())
+""", """\
+    return None
+"""),
+        ("a storm is logged with the outermost place", """\
+            place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+""", """\
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+"""),
+    ),
+
+    # --- Deadlines -----------------------------------------------------------
+    *_of(
+        "cancellation.py",
+        ("a deadline moved to later fires at the earlier time", """\
+            elif node.deadline > due:
+                self._push(node)
+""", ""),
+        ("a deadline moved to earlier fires twice", """\
+            if node.queued != when:
+""", """\
+            if False:
+"""),
+        ("sweeping takes live deadlines away", """\
+            self._heap = [e for e in self._heap if e[2].queued == e[0]]
+""", """\
+            self._heap = []
+"""),
+        ("of equal deadlines the later one comes first", """\
+        self._order += 1
+""", """\
+        self._order -= 1
+"""),
+        ("one deadline expires at a time", """\
+        while self._heap and (self._heap[0][0] <= due
+""", """\
+        if self._heap and (self._heap[0][0] <= due
+"""),
+        ("a dead deadline has a timer", """\
+                              or self._heap[0][2].queued != self._heap[0][0]):
+""", """\
+                              or False):
+"""),
+    ),
+
+    # --- Scopes --------------------------------------------------------------
+    *_of(
+        "scopes.py",
+        ("a shield hides the level, but holds no edge", """\
+        self._node.hides = self._node.holds = bool(shield)
+""", """\
+        self._node.hides = bool(shield)
+"""),
+        ("a deadline set before the entry is overwritten by the timeout", """\
+        self._timeout = None
+""", ""),
+        ("a shield that is put up later holds nothing that is pending", """\
+            canceller.hold_pending()
+        else:
+""", """\
+        else:
+"""),
+        ("a shield that is put up later does not mark its context", """\
+            self._mark_context()
+            canceller.hold_pending()
+        else:
+""", """\
+            canceller.hold_pending()
+        else:
+"""),
+        ("cancel_called does not look at the clock", """\
+                self._look_at_clock(loop.time())
+        return self._node.cancelled
+""", """\
+                pass
+        return self._node.cancelled
+"""),
+        ("a scope can be cancelled from another thread", """\
+        self._check_thread("cancel")
+""", ""),
+        ("a deadline after a cancel() is called the cause", """\
+        if not self._node.cancelled:
+""", """\
+        if True:
+"""),
+        ("timeout counts from the construction", """\
+        self._timeout = _number("timeout", timeout)
+        self._node = cancellation.Node()
+        self._node.deadline = _number("deadline", deadline)
+""", """\
+        self._timeout = None
+        self._node = cancellation.Node()
+        self._node.deadline = _number("deadline", deadline)
+        if timeout is not None:
+            loop = events._get_running_loop()
+            self._node.deadline = timeout + (loop.time() if loop else 0)
+"""),
+        ("a wrong exit leaves the scope open", """\
+            self._abandon()
+""", ""),
+        ("a scope that is not cancelled absorbs", """\
+        absorbs = (exc is not None and self._node.cancelled
+""", """\
+        absorbs = (exc is not None
+"""),
+        ("the inner of two cancelled scopes absorbs", """\
+                   and (self._node.hides or parent is None
+                        or not parent.effective)
+""", ""),
+        ("an edge is swallowed with the level", """\
+                   and canceller.outstanding() <= self._baseline)
+""", """\
+                   )
+"""),
+        ("old requests keep a scope from absorbing", """\
+                   and canceller.outstanding() <= self._baseline)
+""", """\
+                   and not canceller.outstanding())
+"""),
+        ("requests held by shields keep a scope from absorbing", """\
+                   and canceller.outstanding() <= self._baseline)
+""", """\
+                   and canceller.task.cancelling() <= self._baseline)
+"""),
+        ("a group's other errors are taken for cancellation", """\
+            self._caught = rest is not exc
+""", """\
+            self._caught = True
+"""),
+        ("an absorbed delivery counts for a storm", """\
+            canceller.streak = 0
+""", """\
+            pass
+"""),
+        ("leaving any scope ends a storm", """\
+        if self._caught:
+""", """\
+        if True:
+"""),
+        ("TimeoutError comes for a cancel(), too", """\
+            if self._fails and self._by_deadline:
+""", """\
+            if self._fails:
+"""),
+        ("TimeoutError replaces other errors", """\
+            if rest is not None:
+""", """\
+            if rest is not None and not self._fails:
+"""),
+        ("fail_after() raises TimeoutError though nothing was cancelled", """\
+            if not self._caught:
+""", """\
+            if self._fails and self._by_deadline and exc is None:
+                raise TimeoutError
+            if not self._caught:
+"""),
+        ("leaving a shield by async with does not deliver", """\
+        if shielded and (exc is None or absorbed):
+""", """\
+        if False:
+"""),
+        ("leaving any scope by async with delivers", """\
+        if shielded and (exc is None or absorbed):
+""", """\
+        if exc is None or absorbed:
+"""),
+        ("leaving a shield replaces the body's exception", """\
+        if shielded and (exc is None or absorbed):
+""", """\
+        if shielded:
+"""),
+        ("a shield that absorbed does not deliver", """\
+        if shielded and (exc is None or absorbed):
+""", """\
+        if shielded and exc is None:
+"""),
+        ("an infinite deadline has a timer", """\
+        if deadline is None or deadline == math.inf:
+""", """\
+        if deadline is None:
+"""),
+        ("a cancelled scope's deadline has a timer", """\
+        elif not self._node.cancelled:
+""", """\
+        else:
+"""),
+        ("a deadline that is now has not passed", """\
+        if deadline is not None and deadline <= now:
+""", """\
+        if deadline is not None and deadline < now:
+"""),
+        ("a shield set from outside marks the context of whoever sets it", """\
+        if _current_task() is self._canceller.task:
+""", """\
+        if True:
+"""),
+        ("what is no int or float is refused", """\
+            value = value.__float__()
+""", """\
+            raise AttributeError
+"""),
+        ("raising the rest changes its context", """\
+        rest.__context__ = context
+""", ""),
+        ("move_on_at() has no shield", """\
+    return CancelScope(deadline=when, shield=shield)
+""", """\
+    return CancelScope(deadline=when)
+"""),
+        ("fail_at() does not fail", """\
+    scope = CancelScope(deadline=when, shield=shield)
+    scope._fails = True
+""", """\
+    scope = CancelScope(deadline=when, shield=shield)
+"""),
+        ("the effective deadline does not look at the clock", """\
+    _look_at_clocks(node)
+    if node.effective:
+""", """\
+    if node.effective:
+"""),
+        ("checkpoint_if_cancelled() does not look at the clock", """\
+    node = _current_node()
+    _look_at_clocks(node)
+""", """\
+    node = _current_node()
+"""),
+        ("checkpoint_if_cancelled() does not look for an edge", """\
+    if (node is not None and node.effective) or (
+            task is not None and getattr(task, "_must_cancel", False)):
+""", """\
+    if node is not None and node.effective:
+"""),
+        ("cancel_and_wait() sees the level", """\
+    with cancellation.hidden(current):
+""", """\
+    with cancellation.hidden(None):
+"""),
+        ("cancel_and_wait() swallows an edge", """\
+                cancelled = exc
+""", """\
+                pass
+"""),
+        ("only the innermost clock is looked at", """\
+    for outer in [n for n in node.visible() if n.deadline is not None]:
+""", """\
+    for outer in [n for n in node.visible() if n.deadline is not None][:1]:
+"""),
+    ),
+
+    # --- Timeouts ------------------------------------------------------------
+    *_of(
+        "timeouts.py",
+        ("reschedule() makes no timer", """\
+        if when is not None:
+            self._set_timer()
+""", ""),
+        ("a timeout has its timer at entry", """\
+        self._armed = not self._is_known
+""", """\
+        self._armed = True
+"""),
+        ("a timeout that ends in time stays among the task's guards", """\
+            cancellation.leave(self)
+""", ""),
+        ("a timeout does not take its request back", """\
+    cancellation.withdraw(timeout)
+""", ""),
+        ("a timeout that expired stays among the task's guards", """\
+    cancellation.leave(timeout)
+    if ends_here and exc is not None:
+""", """\
+    if ends_here and exc is not None:
+"""),
+        ("TimeoutError comes though others ask the same", """\
+    ends_here = not cancellation.is_asked_by_others(timeout)
+""", """\
+    ends_here = True
+"""),
+        ("TimeoutError comes though a scope around is cancelled", """\
+    ends_here = not cancellation.is_asked_by_others(timeout)
+""", """\
+    ends_here = not cancellation.has_new_requests(timeout)
+"""),
+        ("a timeout makes no timer when its task suspends", """\
+        if self._timer is None and self._when is not None:
+""", """\
+        if False:
+"""),
+    ),
+)
