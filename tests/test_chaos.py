@@ -11,8 +11,9 @@ import pytest
 import chaos
 from ui import OverlayError
 
-FUZZER = Path(__file__).parent / "chaos" / "tls_chaos.py"
-sys.path.insert(0, str(FUZZER.parent))
+FUZZERS = Path(__file__).parent / "chaos"
+FUZZER = FUZZERS / "tls_chaos.py"
+sys.path.insert(0, str(FUZZERS))
 
 import tls_scenarios  # noqa: E402
 
@@ -39,11 +40,11 @@ raise SystemExit(bool(failures))
 """
 
 
-def fuzz(python, *options):
+def fuzz(python, *options, fuzzer=FUZZER):
     """Run the fuzzer; return its status, output and summary."""
     environment = {name: value for name, value in os.environ.items()
                    if not name.startswith("PYTHON")}
-    done = subprocess.run([python, "-B", FUZZER, *map(str, options)],
+    done = subprocess.run([python, "-B", fuzzer, *map(str, options)],
                           stdout=subprocess.PIPE, text=True, env=environment)
     return done.returncode, done.stdout, json.loads(
         done.stdout.splitlines()[-1])
@@ -77,6 +78,43 @@ def test_a_seed_gives_the_same_scenario_again():
     def drawn():
         return [tls_scenarios.scenario_of(seed) for seed in range(200)]
     assert drawn() == drawn()
+
+
+# The fuzzer of scopes
+
+# Breaks a rule, and is the fuzzer then.
+BROKEN = """\
+import runpy, sys
+from asyncio import cancellation
+cancellation.Node.text = lambda node: "wrong"
+runpy.run_path({fuzzer!r}, run_name="__main__")
+"""
+
+
+def test_a_thousand_programs_of_scopes_do_what_the_rules_say(python):
+    status, output, summary = fuzz(
+        python, "--seed", 1, "--runs", 1000,
+        fuzzer=FUZZERS / "scopes_chaos.py")
+    assert (status, summary["failures"]) == (0, []), output
+    assert summary["runs"] == 1000
+    assert summary["counts"]["kinds"] == {
+        f"{kind} ok": 1000
+        for kind in ("CLazy", "CEager", "PyLazy", "PyEager")}
+    # Nothing of the table is left out.
+    assert {"with", "group", "timeout", "spin", "spawn"} <= set(
+        summary["counts"]["statements"])
+
+
+def test_the_fuzzer_of_scopes_tells_a_broken_rule(python, tmp_path):
+    broken = tmp_path / "broken.py"
+    broken.write_text(BROKEN.format(fuzzer=str(FUZZERS / "scopes_chaos.py")))
+    status, output, summary = fuzz(python, "--seed", 1, "--runs", 300,
+                                   fuzzer=broken)
+    assert status == 1
+    [failure] = summary["failures"]
+    assert "wrong" in failure["problems"][0]
+    assert f"# seed {failure['seed']}" in output
+    assert f"--seed {failure['seed']} --runs 1" in output
 
 
 # The tool

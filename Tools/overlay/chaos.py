@@ -17,7 +17,8 @@ from ui import Counter, OverlayError, say, step
 # Fuzzer: its script.  It takes --seed, --runs and --failures (where to stop);
 # its last line is JSON: "runs", "counts" (numbers in tables in a table), and
 # "failures" (the "seed" and "problems" of each).
-FUZZERS = {"tls": layout.ROOT / "tests" / "chaos" / "tls_chaos.py"}
+FUZZERS = {name: layout.ROOT / "tests" / "chaos" / f"{name}_chaos.py"
+           for name in ("tls", "scopes")}
 # Runs of a batch: some seconds, which an interruption waits for.
 BATCH = 200
 # A batch ends at so many failures, and so does the call of this target.

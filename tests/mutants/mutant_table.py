@@ -293,6 +293,44 @@ STORM_LIMIT = 99
 """, """\
         held = list(self.pending)
 """),
+        ("uncancel() leaves all that is pending", """\
+        elif len(self.pending) > outstanding:
+""", """\
+        elif False:
+"""),
+        ("uncancel() forgets the last of what is pending", """\
+            del self.pending[:-outstanding]
+""", """\
+            del self.pending[outstanding:]
+"""),
+        ("what a new shield leaves pending has the text of what it holds", """\
+            task._cancel_message = self.pending[-1].msg
+        else:
+            task._must_cancel = self.may_end = False
+        self._lower_baselines()
+""", """\
+            pass
+        else:
+            task._must_cancel = self.may_end = False
+        self._lower_baselines()
+"""),
+        ("holding what is pending does not lower the baselines", """\
+            task._must_cancel = self.may_end = False
+        self._lower_baselines()
+""", """\
+            task._must_cancel = self.may_end = False
+"""),
+        ("a cancel() comes from the outermost of the shields around it", """\
+            if node in inside:
+                return node
+            node = node.parent
+        return None
+""", """\
+            if node is inside[0]:
+                return node
+            node = node.parent
+        return None
+"""),
         ("one shield that is gone releases all", """\
         freed = [r for r in self.held if not self._is_held(r.origin)]
 """, """\
@@ -447,6 +485,11 @@ STORM_LIMIT = 99
 """, """\
         self._order -= 1
 """),
+        ("a late timer leaves what has become due meanwhile", """\
+        due, self._timer = max(self._due, self._loop.time()), None
+""", """\
+        due, self._timer = self._due, None
+"""),
         ("one deadline expires at a time", """\
         while self._heap and (self._heap[0][0] <= due
 """, """\
@@ -490,6 +533,16 @@ STORM_LIMIT = 99
 """, """\
                 pass
         return self._node.cancelled
+"""),
+        ("leaving a scope does not look at the clock", """\
+            self._look_at_clock(canceller.loop.time())
+""", """\
+            pass
+"""),
+        ("a deadline moved into the past waits for a timer", """\
+        elif deadline <= self._canceller.loop.time():
+""", """\
+        elif False:
 """),
         ("a scope can be cancelled from another thread", """\
         self._check_thread("cancel")
@@ -604,6 +657,16 @@ STORM_LIMIT = 99
         if deadline is not None and deadline <= now:
 """, """\
         if deadline is not None and deadline < now:
+"""),
+        ("a closed shield still marks its context", """\
+            if node in inside:
+""", """\
+            if False:
+"""),
+        ("a closed shield marks its context as outside of all", """\
+                    tuple(n for n in inside if n is not node))
+""", """\
+                    ())
 """),
         ("a shield set from outside marks the context of whoever sets it", """\
         if _current_task() is self._canceller.task:
