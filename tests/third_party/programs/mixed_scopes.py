@@ -1,0 +1,91 @@
+"""Scopes together with the scopes and the timeouts of other libraries."""
+
+import asyncio
+import json
+
+import aiohttp
+import anyio
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    passes = 0
+
+    def _run_once(self):
+        self.passes += 1
+        super()._run_once()
+
+
+async def in_a_cancelled_scope(wait):
+    """Cut *wait* off; return whether the scope ended it, and the passes."""
+    loop = asyncio.get_running_loop()
+    before = loop.passes
+    with asyncio.move_on_after(0.1) as scope:
+        await wait
+    return scope.cancelled_caught, loop.passes - before
+
+
+async def anyio_group_that_cleans_up(cleaned):
+    async def child():
+        try:
+            await anyio.sleep(60)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.5)
+                cleaned.append(True)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(child)
+        await anyio.sleep(60)
+
+
+async def anyio_timeout(delay):
+    with anyio.fail_after(delay):
+        await anyio.sleep(60)
+
+
+async def silent(reader, writer):
+    await reader.read()
+    writer.close()
+
+
+async def aiohttp_timeout(session, url, delay):
+    timeout = aiohttp.ClientTimeout(total=delay)
+    async with session.get(url, timeout=timeout):
+        pass
+
+
+async def fires_in_a_shield(wait):
+    async with asyncio.shield():
+        try:
+            await wait
+        except TimeoutError:
+            return True
+    return False
+
+
+async def main():
+    said, cleaned = {}, []
+    said["anyio group"] = await in_a_cancelled_scope(
+        anyio_group_that_cleans_up(cleaned))
+    said["cleaned up"] = cleaned
+    said["anyio timeout"] = await in_a_cancelled_scope(anyio_timeout(60))
+    said["anyio timeout in a shield"] = await fires_in_a_shield(
+        anyio_timeout(0.1))
+    with anyio.move_on_after(0.1) as outer:
+        with asyncio.CancelScope() as inner:
+            await asyncio.sleep(60)
+    said["inside of anyio's scope"] = (outer.cancelled_caught,
+                                       inner.cancelled_caught)
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    url = "http://127.0.0.1:%d/" % server.sockets[0].getsockname()[1]
+    async with server, aiohttp.ClientSession() as session:
+        said["aiohttp"] = await in_a_cancelled_scope(
+            aiohttp_timeout(session, url, 60))
+        said["aiohttp timeout in a shield"] = await fires_in_a_shield(
+            aiohttp_timeout(session, url, 0.1))
+    said["requests left"] = asyncio.current_task().cancelling()
+    return said
+
+
+with asyncio.Runner(loop_factory=CountingLoop) as runner:
+    print(json.dumps(runner.run(main())))
