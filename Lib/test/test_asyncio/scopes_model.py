@@ -767,7 +767,7 @@ class CancelScope(TaskPlace):
     # What is done to it.
 
     def cancel(self, msg=None):
-        if self.state != "closed" and not self.cancelled:
+        if not self.cancelled:
             self.cancelled, self.msg = True, msg
             if self.state == "open":
                 self.tell_all()

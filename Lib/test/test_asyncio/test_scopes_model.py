@@ -7,7 +7,6 @@ import unittest
 from unittest import mock
 
 from asyncio import cancellation
-from asyncio import scopes
 from test import support
 from test.test_asyncio import scopes_model
 from test.test_asyncio import scopes_playing
