@@ -503,6 +503,10 @@ class _Rules:
         """Leave *node*, which may be in the middle."""
         if self.node is node:
             self.node = node.parent
+        for request in self.held + self.pending:
+            if request.origin is node:
+                # Its block has ended: it is from around that now.
+                request.origin = node.parent
         node.detach()
 
     # Guards.

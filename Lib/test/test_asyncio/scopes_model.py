@@ -38,10 +38,12 @@ import dataclasses
 #   E1  cancel() counts.  It is held if a shield stands between where the task
 #       is and where the request is from; else it is delivered to the future
 #       that the task waits for, or pending until the next wait.  What is
-#       pending is one delivery, with the last text.
+#       pending is one delivery, with the last text; of what came before the
+#       task's first block, no other text is known.
 #   E2  A foreign request is from outside of all, unless it is made in the
 #       context of a block of the task that holds: then it is from there.  One
-#       of a group is from where the group was entered.
+#       of a group is from where the group was entered.  Where a block has
+#       ended, it is from around that.
 #   E3  What is held is released when no shield is between any more.  It is
 #       delivered once, with the last text, and does not cancel a task that
 #       ends first.
@@ -353,6 +355,8 @@ class Task(Future):
         self.context = Context(loop.context.inside)
         # Open places, outermost first; timeouts and groups.
         self.places, self.guards = [], []
+        # It has been in a scope, a timeout, or a group below a scope.
+        self.keeps_texts = group is not None and group.parent is not None
         # It has ended by a CancelledError.
         self.raised = False
         self.count = 0
@@ -530,8 +534,9 @@ class Task(Future):
             self.told = True
         else:
             self.pending.append(request)
-            for merged in self.pending:
-                merged.msg = request.msg
+            if not self.keeps_texts:
+                for merged in self.pending:
+                    merged.msg = request.msg
         return True
 
     def uncancel(self):
@@ -670,7 +675,13 @@ class TaskPlace(Place):
         task.places.append(self)
 
     def leave(self):
-        self.task.places.remove(self)
+        places = self.task.places
+        around = places[:places.index(self)]
+        places.remove(self)
+        for request in self.task.held + self.task.pending:
+            # E2
+            if request.origin is self:
+                request.origin = around[-1] if around else None
         self.detach()
 
     def tasks(self):
@@ -715,6 +726,7 @@ class CancelScope(TaskPlace):
         if self.timeout is not None:
             self.deadline = self.loop.now + self.timeout
         self.enter(task)
+        task.keeps_texts = True
         if self.holds:
             self._mark_context()
             task.hold_pending()
@@ -874,6 +886,7 @@ class Timeout:
         self.origin = host.places[-1] if host.places else None
         self.baseline = host.outstanding() - bool(host.pending)
         host.guards.append(self)
+        host.keeps_texts = True
         if self.when <= self.loop.now:
             self.timer = self.loop.call_soon(self._expire)
         else:

@@ -1891,6 +1891,21 @@ class CornerTests:
                              (True, False))
         self.run_in_loop(main())
 
+    def test_what_was_asked_in_a_block_is_from_around_it_when_that_ends(self):
+        async def child():
+            with asyncio.CancelScope(shield=True):
+                with asyncio.CancelScope(shield=True):
+                    asyncio.current_task().cancel("from within")
+                with asyncio.CancelScope(shield=True):
+                    pass
+                await asyncio.sleep(5)
+
+        async def main():
+            self.assertEqual(await self.ends(child()),
+                             "CancelledError('from within')")
+            self.assertEqual(self.loop.now, 0)
+        self.run_in_loop(main())
+
 
 class MisuseTests:
 
