@@ -10,17 +10,23 @@ sys.path.insert(0, str(Path(__file__).parent / "mutants"))
 import mutants  # noqa: E402
 from mutant_table import MUTANTS, Mutant  # noqa: E402
 
-# The least that a table must have to say something of the suite.
+# One in so many is tried here; the script tries all.
+STEP = 3
+# The least that must be tried to say something of the suite.
 FEWEST = 40
 
 
-def test_every_mutant_is_killed(python):
-    unchanged, *verdicts = mutants.judge_all(python)
+def test_the_mutants_are_killed(python):
+    unchanged, *verdicts = mutants.judge_all(python, MUTANTS[::STEP])
     assert unchanged.fate == "lives", str(unchanged)
     assert unchanged.ran > 300
     assert len(verdicts) >= FEWEST
     wrong = [str(verdict) for verdict in verdicts if verdict.fate != "killed"]
     assert not wrong, "\n".join(wrong)
+
+
+def test_every_mutant_can_be_made():
+    assert all(mutants.mutated(mutant) for mutant in MUTANTS)
 
 
 def test_names_are_sentences_of_one_mutant_each():
