@@ -27,7 +27,8 @@ OWN_FILES = {
         '#include "probe.h"\n\nint\n_asyncio_probe(void)\n{\n'
         "    return PROBE;\n}\n",
 }
-OBJECTS = ["Modules/_asyncio/probe.o", "Modules/_asynciomodule.o"]
+OBJECTS = ["Modules/_asyncio/canceller.o", "Modules/_asyncio/probe.o",
+           "Modules/_asyncio/timeouts.o", "Modules/_asynciomodule.o"]
 # What a topic that adds a C file changes in CPython's: (path, a text that is
 # there once, and what it becomes).
 SEAMS = (
@@ -39,15 +40,10 @@ SEAMS = (
      "                                10 * PROBE + _asyncio_probe()) < 0) {\n"
      "        return -1;\n    }\n\n"
      '    if (PyModule_AddObjectRef(mod, "_scheduled_tasks",'),
-    ("Modules/Setup.stdlib.in", "_asyncio _asynciomodule.c\n",
-     "_asyncio _asynciomodule.c _asyncio/probe.c\n"),
-    ("configure.ac", "  Modules/_blake2 \\\n",
-     "  Modules/_asyncio \\\n  Modules/_blake2 \\\n"),
-    ("configure", "  Modules/_blake2 \\\n",
-     "  Modules/_asyncio \\\n  Modules/_blake2 \\\n"),
-    ("Makefile.pre.in", "MODULE__BLAKE2_DEPS=",
-     "MODULE__ASYNCIO_DEPS=$(srcdir)/Modules/_asyncio/probe.h\n"
-     "MODULE__BLAKE2_DEPS="),
+    ("Modules/Setup.stdlib.in", " _asyncio/timeouts.c\n",
+     " _asyncio/timeouts.c _asyncio/probe.c\n"),
+    ("Makefile.pre.in", "MODULE__ASYNCIO_DEPS=",
+     "MODULE__ASYNCIO_DEPS=$(srcdir)/Modules/_asyncio/probe.h "),
     ("PCbuild/_asyncio.vcxproj", '_asynciomodule.c" />\r\n',
      '_asynciomodule.c" />\r\n'
      '    <ClCompile Include="..\\Modules\\_asyncio\\probe.c" />\r\n'),
@@ -89,7 +85,7 @@ class Maintainer:
         old, new = (ROOT / "build" / "release.work",
                     self.root / "build" / "release.work")
         for path in old.rglob("*.o"):
-            if path.name != "_asynciomodule.o":
+            if path.relative_to(old).as_posix() not in OBJECTS:
                 shutil.copy2(path, new / path.relative_to(old))
         now = time.time()
         for path in new.rglob("*"):
