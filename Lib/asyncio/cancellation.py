@@ -322,19 +322,15 @@ class _Rules:
         """The task has ended: close what it left open, and leave."""
         while self.guards:
             self.guards.pop()._abandon()
-        dropped = self.held
+        # No shield is left: what was held is pending.
         if self.may_end:
             self.task._must_cancel = False
-            dropped = dropped + self.pending
-        for request in dropped:
-            request.dropped = True
+            for request in self.pending:
+                request.dropped = True
         if self.group is not None:
             self.group.members.pop(self, None)
-        if self.handle is not None:
-            self.handle.cancel()
         self.task._canceller = None
-        self.task = self.node = self.group = self.handle = None
-        self.held.clear()
+        self.task = self.node = self.group = None
         self.pending.clear()
 
     # Level.

@@ -30,8 +30,8 @@ TimeoutState *asyncio_timeouts_state(PyObject *module);
 CancellerState *asyncio_canceller_state_of(PyObject *module);
 PyObject *asyncio_running_loop(PyObject *module);
 PyObject *asyncio_current_task(PyObject *module);
-/* The canceller of a Task in C, borrowed, with what baseline() of a guard is
-   to be; NULL without an exception for another task, or if it has none.  */
+/* The canceller of a Task in C, borrowed, and the baseline of a guard that is
+   entered now; NULL without an exception for another task, or without one.  */
 CancellerObject *asyncio_task_canceller(PyObject *module, PyObject *task,
                                         Py_ssize_t *baseline);
 
