@@ -12,7 +12,7 @@ from math import comb
 from pathlib import Path
 from statistics import median
 
-from rows import BYTE, ROWS, serves
+from rows import BYTE, ROWS, serves, stands_in
 
 __all__ = ("compare", "median_interval", "slower_rows", "markdown", "text")
 
@@ -26,7 +26,7 @@ __all__ = ("compare", "median_interval", "slower_rows", "markdown", "text")
 CONFIDENCE = 0.95
 THRESHOLD = 1.02
 LEAST_PAIRS = 15
-PEERS = ("uvloop", "rloop", "aiofastnet", "trio")
+PEERS = ("uvloop", "rloop", "aiofastnet", "trio", "anyio")
 
 # low, high: the interval of the median, or None with fewer than 6 pairs.
 Comparison = namedtuple("Comparison", "pairs ratio low high")
@@ -137,7 +137,12 @@ def _median(results, key, implementation):
     values = per_round(results, key, implementation)
     if not values:
         return _error_kind(results, key, implementation)
-    return quantity(median(values.values()), ROWS[key].unit)
+    return (quantity(median(values.values()), ROWS[key].unit)
+            + _mark(key, implementation))
+
+
+def _mark(key, implementation):
+    return " *" if stands_in(implementation, key) else ""
 
 
 def quantity(value, unit):
@@ -169,7 +174,7 @@ def _verdict(comparison):
 def _peer(results, key, peer):
     comparison = ratio_to_stock(results, key, peer)
     if comparison is not None:
-        return f"{comparison.ratio:.2f}"
+        return f"{comparison.ratio:.2f}{_mark(key, peer)}"
     return _error_kind(results, key, peer)
 
 
@@ -192,6 +197,8 @@ def _notes(results):
              f"slower: at least {LEAST_PAIRS} pairs, the median and its "
              f"interval above {THRESHOLD}; faster: below its inverse; ?: too "
              "few pairs."]
+    notes += [f"* asyncio has no scopes there; {key} is {ROWS[key].instead}"
+              for key in results["rows"] if ROWS[key].instead]
     notes += [f"{name}: {what}" for name, what in results["versions"].items()]
     notes += [f"{key} on {implementation}: {error.splitlines()[-1]}"
               for key, implementation, error in failures(results)]
@@ -248,7 +255,8 @@ def _runs(pyperf, results, key, implementation):
 # others are marks on the same line.
 
 _MARKS = {"uvloop": ("o", "tab:green"), "rloop": ("D", "tab:purple"),
-          "aiofastnet": ("^", "tab:orange"), "trio": ("s", "tab:brown")}
+          "aiofastnet": ("^", "tab:orange"), "trio": ("s", "tab:brown"),
+          "anyio": ("P", "tab:pink")}
 
 
 def write_plot(results, folder):
@@ -304,7 +312,7 @@ def _dress(axes, keys):
     axes.set_xlim(min(left, 0.45), max(right, 1.6))
     left, right = axes.get_xlim()
     ticks = [tick for tick in (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2,
-                               3, 4, 6, 8) if left <= tick <= right]
+                               3, 4, 6, 8, 10, 15) if left <= tick <= right]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_yticks(range(len(keys)), keys)

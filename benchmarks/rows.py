@@ -1,7 +1,7 @@
 """What is measured: one function a row, and the worker that runs one of them.
 
 The worker is a process of its own, on the interpreter to be measured, and
-needs nothing but the standard library and the event loop in question:
+needs nothing but the standard library and the peer in question:
 
     python rows.py ROW IMPLEMENTATION --loops N
 """
@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import functools
 import gc
+import importlib
 import json
 import os
 import resource
@@ -19,9 +20,11 @@ import socket
 import ssl
 import sys
 from collections import namedtuple
+from importlib.metadata import version
 from time import perf_counter
 
-__all__ = ("ROWS", "IMPLEMENTATIONS", "SECOND", "BYTE", "serves")
+__all__ = ("ROWS", "IMPLEMENTATIONS", "SECOND", "BYTE", "serves",
+           "stands_in")
 
 SECOND = "second"
 BYTE = "byte"
@@ -35,29 +38,44 @@ BLOCK = b"x" * (MEBIBYTE // 4)
 # set up before the clock starts, such as connections, is not counted.
 
 # key: the stable name; aim: the greatest ratio to stock that is aimed at, or
-# None; loops: fixed number of loops, or None for a calibrated one; asyncio,
-# trio: `async (loops, repeats) -> list`, or None where nothing like it is
-# measured.
-Row = namedtuple("Row", "key title unit aim inner loops asyncio trio")
+# None; loops: fixed number of loops, which a worker then runs once, or None
+# for a calibrated one; instead: what asyncio does where it has no scopes,
+# or None; functions: {implementation: `async (loops, repeats) -> list`}, of
+# which "asyncio" is for all those on asyncio that have none of their own.
+Row = namedtuple("Row", "key title unit aim inner loops instead functions")
 
 ROWS = {}
 
 
-def _row(key, title, *, aim=None, inner=1, unit=SECOND, loops=None):
+def _row(key, title, *, aim=None, inner=1, unit=SECOND, loops=None,
+         instead=None):
     """Register `async function(loops)` as the row *key*."""
     def register(function):
-        _add(Row(key, title, unit, aim, inner, loops,
-                 _repeated(function), None))
+        _add(Row(key, title, unit, aim, inner, loops, instead,
+                 {"asyncio": _repeated(function)}))
         return function
     return register
 
 
-def _on_trio(key):
-    """Register `async function(loops)` as what Trio does for the row *key*."""
+def _on(key, *names):
+    """Register what the implementations *names* do for the row *key*.
+
+    That is `async function(library, loops)`; ours has asyncio for its library.
+    """
     def register(function):
-        ROWS[key] = ROWS[key]._replace(trio=_repeated(function))
+        for name in names:
+            ROWS[key].functions[name] = _repeated(_in(name, function))
         return function
     return register
+
+
+def _in(name, function):
+    async def call(loops):
+        # Not before it runs: only a peer's worker can import it.
+        library = importlib.import_module(
+            "asyncio" if name == "ours" else name)
+        return await function(library, loops)
+    return call
 
 
 def _add(row):
@@ -241,69 +259,334 @@ async def _create_sleep_cancel_gather(loops):
     return perf_counter() - start
 
 
-# What Trio does for some of these
+# What Trio and anyio do for some of these
 
-async def _trio_yield_many(loops):
-    import trio
+async def _yield_often(library, loops):
     for _ in range(loops):
-        await trio.lowlevel.checkpoint()
+        await library.sleep(0)
 
 
-@_on_trio("sleep0-100-tasks")
-async def _trio_sleep0_100_tasks(loops):
-    import trio
+@_on("sleep0-100-tasks", "trio", "anyio")
+async def _group_sleep0_100_tasks(library, loops):
     start = perf_counter()
-    async with trio.open_nursery() as nursery:
+    async with _group(library) as group:
         for _ in range(100):
-            nursery.start_soon(_trio_yield_many, loops)
+            group.start_soon(_yield_often, library, loops)
     return perf_counter() - start
 
 
-@_on_trio("sleep0-1-task")
-async def _trio_sleep0_1_task(loops):
+@_on("sleep0-1-task", "trio", "anyio")
+async def _library_sleep0_1_task(library, loops):
     start = perf_counter()
-    await _trio_yield_many(loops)
+    await _yield_often(library, loops)
     return perf_counter() - start
 
 
-async def _trio_nurseries(loops, children):
-    import trio
+def _group(library):
+    """Return a new group of the library's tasks."""
+    make = {"asyncio": "TaskGroup", "trio": "open_nursery",
+            "anyio": "create_task_group"}
+    return getattr(library, make[library.__name__])()
+
+
+def _start_in(group, function, *args):
+    if isinstance(group, asyncio.TaskGroup):
+        group.create_task(function(*args))
+    else:
+        group.start_soon(function, *args)
+
+
+async def _groups(library, loops, children):
     start = perf_counter()
     for _ in range(loops):
-        async with trio.open_nursery() as nursery:
+        async with _group(library) as group:
             for _ in range(children):
-                nursery.start_soon(_nothing)
+                group.start_soon(_nothing)
     return perf_counter() - start
 
 
-@_on_trio("taskgroup-1000")
-async def _trio_taskgroup_1000(loops):
-    return await _trio_nurseries(loops, 1000)
+@_on("taskgroup-1000", "trio", "anyio")
+async def _group_1000(library, loops):
+    return await _groups(library, loops, 1000)
 
 
-@_on_trio("taskgroup-1")
-async def _trio_taskgroup_1(loops):
-    return await _trio_nurseries(loops, 1)
+@_on("taskgroup-1", "trio", "anyio")
+async def _group_1(library, loops):
+    return await _groups(library, loops, 1)
 
 
-@_on_trio("timeout-pass")
-async def _trio_timeout_pass(loops):
-    import trio
+@_on("timeout-pass", "trio", "anyio")
+async def _fail_after_pass(library, loops):
     start = perf_counter()
     for _ in range(loops):
-        with trio.fail_after(10):
+        with library.fail_after(10):
             pass
     return perf_counter() - start
 
 
-@_on_trio("timeout-sleep0")
-async def _trio_timeout_sleep0(loops):
-    import trio
+@_on("timeout-sleep0", "trio", "anyio")
+async def _fail_after_sleep0(library, loops):
     start = perf_counter()
     for _ in range(loops):
-        with trio.fail_after(10):
-            await trio.lowlevel.checkpoint()
+        with library.fail_after(10):
+            await library.sleep(0)
     return perf_counter() - start
+
+
+# Cancel scopes.  Ours, Trio's and anyio's have the same names.  Where there
+# are none, the row is what programs do instead.
+
+@_row("scope-pass", "`with CancelScope(): pass`",
+      instead="`async with timeout(None): pass`")
+async def _endless_timeout_pass(loops):
+    start = perf_counter()
+    for _ in range(loops):
+        async with asyncio.timeout(None):
+            pass
+    return perf_counter() - start
+
+
+@_on("scope-pass", "ours", "trio", "anyio")
+async def _scope_pass(library, loops):
+    start = perf_counter()
+    for _ in range(loops):
+        with library.CancelScope():
+            pass
+    return perf_counter() - start
+
+
+_row("scope-after-pass", "`with move_on_after(10): pass`",
+     instead="`async with timeout(10): pass`")(_timeout_pass)
+
+
+@_on("scope-after-pass", "ours", "trio", "anyio")
+async def _scope_after_pass(library, loops):
+    start = perf_counter()
+    for _ in range(loops):
+        with library.move_on_after(10):
+            pass
+    return perf_counter() - start
+
+
+_row("scope-after-sleep0", "`with move_on_after(10): await sleep(0)`",
+     instead="`async with timeout(10): await sleep(0)`")(_timeout_sleep0)
+
+
+@_on("scope-after-sleep0", "ours", "trio", "anyio")
+async def _scope_after_sleep0(library, loops):
+    start = perf_counter()
+    for _ in range(loops):
+        with library.move_on_after(10):
+            await library.sleep(0)
+    return perf_counter() - start
+
+
+@_row("scope-shield-sleep0", "`with CancelScope(shield=True): await sleep(0)`",
+      instead="`await shield(sleep(0))`")
+async def _shielded_sleep0(loops):
+    start = perf_counter()
+    for _ in range(loops):
+        await asyncio.shield(asyncio.sleep(0))
+    return perf_counter() - start
+
+
+@_on("scope-shield-sleep0", "ours", "trio", "anyio")
+async def _scope_shield_sleep0(library, loops):
+    start = perf_counter()
+    for _ in range(loops):
+        with library.CancelScope(shield=True):
+            await library.sleep(0)
+    return perf_counter() - start
+
+
+async def _nest_timeouts(depth):
+    async with asyncio.timeout(None):
+        if depth > 1:
+            await _nest_timeouts(depth - 1)
+        else:
+            await asyncio.sleep(0)
+
+
+@_row("scope-nested-100", "100 scopes in each other, and a `sleep(0)` in the "
+      "innermost, per scope", inner=100, instead="`async with timeout(None)`")
+async def _timeouts_nested_100(loops):
+    start = perf_counter()
+    for _ in range(loops):
+        await _nest_timeouts(100)
+    return perf_counter() - start
+
+
+async def _nest_scopes(library, depth):
+    with library.CancelScope():
+        if depth > 1:
+            await _nest_scopes(library, depth - 1)
+        else:
+            await library.sleep(0)
+
+
+@_on("scope-nested-100", "ours", "trio", "anyio")
+async def _scope_nested_100(library, loops):
+    start = perf_counter()
+    for _ in range(loops):
+        await _nest_scopes(library, 100)
+    return perf_counter() - start
+
+
+# Cancelling many tasks: the clock runs from the call until all have ended.
+# asyncio's tasks are kept, so that freeing them is not counted; those of Trio
+# and anyio are with their groups alone.
+
+async def _wait_forever():
+    await asyncio.get_running_loop().create_future()
+
+
+async def _cancel_each(count, loops):
+    elapsed = 0
+    for _ in range(loops):
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_wait_forever()) for _ in range(count)]
+            await asyncio.sleep(0)
+            start = perf_counter()
+            for task in tasks:
+                task.cancel()
+        elapsed += perf_counter() - start
+    return elapsed
+
+
+async def _cancel_scope(count, library, loops):
+    elapsed = 0
+    for _ in range(loops):
+        with library.CancelScope() as scope:
+            async with library.TaskGroup() as group:
+                tasks = [group.create_task(_wait_forever())
+                         for _ in range(count)]
+                await library.sleep(0)
+                start = perf_counter()
+                scope.cancel()
+        elapsed += perf_counter() - start
+        assert scope.cancelled_caught and all(t.cancelled() for t in tasks)
+    return elapsed
+
+
+async def _cancel_group(count, library, loops):
+    wait = (library.sleep_forever if library.__name__ == "trio"
+            else _wait_forever)
+    elapsed = 0
+    for _ in range(loops):
+        async with _group(library) as group:
+            for _ in range(count):
+                group.start_soon(wait)
+            await library.sleep(0)
+            start = perf_counter()
+            group.cancel_scope.cancel()
+        elapsed += perf_counter() - start
+    return elapsed
+
+
+def _add_cancel_rows():
+    for count, loops in (1000, None), (100_000, 1):
+        key = f"scope-cancel-{count}"
+        _row(key, f"cancelling a scope around a group of {count:,} waiting "
+             "tasks, per task", inner=count, loops=loops,
+             instead="`cancel()` on each task")(
+                 functools.partial(_cancel_each, count))
+        _on(key, "ours")(functools.partial(_cancel_scope, count))
+        _on(key, "trio", "anyio")(functools.partial(_cancel_group, count))
+
+
+_add_cancel_rows()
+
+
+# Deadlines.  Each task waits in 100 blocks, which arms theirs.  All are moved
+# to a later time, and then to an earlier one than the first; after each, the
+# loop makes a pass, as some sweep there.  Leaving the blocks is not counted,
+# nor is the garbage collector, whose share grows with what is alive: with it,
+# a deadline of stock's cost 2.6 times as much among a million as among 10,000,
+# and 1.2 times without.
+
+_HOUR = 3600
+
+
+async def _wait_in_timeouts(timeouts, release):
+    for timeout in timeouts:
+        await timeout.__aenter__()
+    await release.wait()
+    for timeout in reversed(timeouts):
+        await timeout.__aexit__(None, None, None)
+
+
+async def _wait_in_scopes(scopes, release):
+    for scope in scopes:
+        scope.__enter__()
+    await release.wait()
+    for scope in reversed(scopes):
+        scope.__exit__(None, None, None)
+
+
+def _move_timeouts(timeouts, when):
+    for number, timeout in enumerate(timeouts):
+        timeout.reschedule(when + number / 1024)
+
+
+def _move_scopes(scopes, when):
+    for number, scope in enumerate(scopes):
+        scope.deadline = when + number / 1024
+
+
+async def _move_deadlines(count, library, make, wait, move):
+    """Return the seconds for *count* blocks that make(deadline) makes."""
+    now = _now(library)
+    release = library.Event()
+    gc.disable()
+    async with _group(library) as group:
+        start = perf_counter()
+        blocks = [make(now + 2 * _HOUR + number / 1024)
+                  for number in range(count)]
+        for first in range(0, count, 100):
+            _start_in(group, wait, blocks[first:first + 100], release)
+        await library.sleep(0)
+        for hours in (3, 1):
+            move(blocks, now + hours * _HOUR)
+            await library.sleep(0)
+        elapsed = perf_counter() - start
+        release.set()
+    gc.enable()
+    return elapsed
+
+
+def _now(library):
+    if library is asyncio:
+        return asyncio.get_running_loop().time()
+    return library.current_time()
+
+
+async def _move_asyncio_deadlines(count, loops):
+    return sum([await _move_deadlines(count, asyncio, asyncio.timeout_at,
+                                      _wait_in_timeouts, _move_timeouts)
+                for _ in range(loops)])
+
+
+async def _move_scope_deadlines(count, library, loops):
+    def make(when):
+        return library.CancelScope(deadline=when)
+
+    return sum([await _move_deadlines(count, library, make,
+                                      _wait_in_scopes, _move_scopes)
+                for _ in range(loops)])
+
+
+def _add_deadline_rows():
+    for count, loops in (10_000, None), (1_000_000, 1):
+        key = f"scope-deadlines-{count}"
+        _row(key, f"{count:,} deadlines armed, and then moved twice, per "
+             "deadline", inner=count, loops=loops,
+             instead="`timeout_at()` and `reschedule()`")(
+                 functools.partial(_move_asyncio_deadlines, count))
+        _on(key, "ours", "trio", "anyio")(
+            functools.partial(_move_scope_deadlines, count))
+
+
+_add_deadline_rows()
 
 
 # Echo: both ends in this process, on the one loop.  A loop is one round trip
@@ -591,10 +874,12 @@ def _add_echo_rows():
     for kind, (title, connect, layers) in kinds.items():
         for count in (1, 10, 100):
             plural = "connection" if count == 1 else "connections"
+            functions = {"asyncio": _echo(connect, count)}
+            if layers is not None:
+                functions["trio"] = _trio_echo(layers, count)
             _add(Row(f"echo-{kind}-{count}",
                      f"echo over {title}, {count} {plural}, per round trip",
-                     SECOND, None, count, None, _echo(connect, count),
-                     None if layers is None else _trio_echo(layers, count)))
+                     SECOND, None, count, None, None, functions))
 
 
 _add_echo_rows()
@@ -739,9 +1024,8 @@ async def _memory_task(loops):
     return size
 
 
-@_on_trio("memory-task")
-async def _trio_memory_task(loops):
-    import trio
+@_on("memory-task", "trio")
+async def _trio_memory_task(trio, loops):
     async with trio.open_nursery() as nursery:
         async def make(count):
             for _ in range(count):
@@ -794,13 +1078,16 @@ def _load_uvloop():
 
 def _load_rloop():
     import rloop
-    from importlib.metadata import version
     return rloop.new_event_loop, version("rloop")
 
 
 def _load_aiofastnet():
     import aiofastnet
     return aiofastnet.loop_factory(), aiofastnet.__version__
+
+
+def _load_anyio():
+    return asyncio.new_event_loop, version("anyio")
 
 
 def _load_asyncio():
@@ -817,31 +1104,48 @@ IMPLEMENTATIONS = {
     "rloop": _load_rloop,
     "aiofastnet": _load_aiofastnet,
     "trio": None,
+    "anyio": _load_anyio,
 }
+
+
+def _function(implementation, key):
+    """Return what the implementation runs in the row, or None."""
+    functions = ROWS[key].functions
+    if implementation in ("trio", "anyio"):
+        # What they do is called by their own names.
+        return functions.get(implementation)
+    if implementation == "aiofastnet" and not key.startswith(
+            ("echo-", "tls-", "memory-connection")):
+        # It has transports and no loop: all else would be stock once more.
+        return None
+    return functions.get(implementation, functions["asyncio"])
 
 
 def serves(implementation, key):
     """Whether the implementation has anything of its own in the row."""
-    if implementation == "trio":
-        return ROWS[key].trio is not None
-    if implementation == "aiofastnet":
-        # It has transports and no loop: all else would be stock once more.
-        return key.startswith(("echo-", "tls-", "memory-connection"))
-    return True
+    return _function(implementation, key) is not None
+
+
+def stands_in(implementation, key):
+    """Whether it does something else there, as it has no scopes."""
+    row = ROWS[key]
+    return (row.instead is not None
+            and _function(implementation, key) is row.functions["asyncio"])
 
 
 def _runner(row, implementation):
     """Return run(loops, repeats) -> list, and the implementation's version."""
+    function = _function(implementation, row.key)
     if implementation == "trio":
         import trio
         import trio.testing
-        return (lambda loops, repeats: trio.run(row.trio, loops, repeats),
+        return (lambda loops, repeats: trio.run(function, loops, repeats),
                 trio.__version__)
     factory, version = IMPLEMENTATIONS[implementation]()
 
     def run(loops, repeats):
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(row.asyncio(loops, repeats))
+            return runner.run(function(loops, repeats))
     return run, version
 
 

@@ -178,7 +178,7 @@ class _Machine:
 
     def measure(self, key, implementation, loops, seed):
         return self._run(key, implementation, seed, "--loops", loops,
-                         "--repeats", 1 if ROWS[key].unit == BYTE
+                         "--repeats", 1 if ROWS[key].loops
                          else self._options.repeats)
 
     def calibrate(self, key):

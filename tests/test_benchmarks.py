@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -133,13 +134,38 @@ def test_first_rows_are_those_of_the_design():
     assert all(aim is None for _, aim in found[len(DESIGN):])
 
 
-def test_echo_tls_and_memory_have_their_rows():
+SCOPES = {f"scope-{what}" for what in (
+    "pass", "after-pass", "after-sleep0", "shield-sleep0", "nested-100",
+    "cancel-1000", "cancel-100000", "deadlines-10000", "deadlines-1000000")}
+
+
+def test_scopes_echo_tls_and_memory_have_their_rows():
     echo = {f"echo-{kind}-{count}" for count in (1, 10, 100)
             for kind in ("tcp-protocol", "tcp-streams", "tls", "tls-in-tls")}
     tls = {f"tls-{what}-{layers}" for layers in (1, 2)
            for what in ("handshake", "throughput")}
     memory = {f"memory-{what}" for what in ("task", "timer", "connection")}
-    assert set(list(rows.ROWS)[len(DESIGN):]) == echo | tls | memory
+    assert (set(list(rows.ROWS)[len(DESIGN):])
+            == SCOPES | echo | tls | memory)
+
+
+def test_trio_and_anyio_run_what_they_have_the_same_for():
+    both = SCOPES | {"sleep0-100-tasks", "sleep0-1-task", "taskgroup-1000",
+                     "taskgroup-1", "timeout-pass", "timeout-sleep0"}
+    trio = {"memory-task"} | {
+        f"echo-{kind}-{count}" for count in (1, 10, 100)
+        for kind in ("tcp-streams", "tls", "tls-in-tls")}
+    assert {key for key in rows.ROWS if rows.serves("anyio", key)} == both
+    assert {key for key in rows.ROWS if rows.serves("trio", key)
+            } == both | trio
+
+
+def test_only_what_has_no_scopes_does_something_instead():
+    for name in "stock", "again", "uvloop", "rloop":
+        assert {key for key in rows.ROWS
+                if rows.stands_in(name, key)} == SCOPES
+    for name in "ours", "aiofastnet", "trio", "anyio":
+        assert not any(rows.stands_in(name, key) for key in rows.ROWS)
 
 
 def test_readme_lists_every_row_with_its_aim():
@@ -147,7 +173,8 @@ def test_readme_lists_every_row_with_its_aim():
     documented = re.findall(r"^\| `([a-z0-9-]+)` \| (.+) \| (.*) ?\|$", text,
                             re.M)
     assert [(key, title, aim.strip()) for key, title, aim in documented] == [
-        (key, row.title, f"≤ {row.aim:.2f}" if row.aim else "")
+        (key, row.title + (f"; instead: {row.instead}" if row.instead else ""),
+         f"≤ {row.aim:.2f}" if row.aim else "")
         for key, row in rows.ROWS.items()]
 
 
@@ -209,6 +236,19 @@ def short_tls_run(tmp_path_factory, stock, python):
     return json.loads((folder / "raw.json").read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="module")
+def short_scope_run(tmp_path_factory, stock, python):
+    """The results of the rows of scopes, but the largest ones."""
+    folder = tmp_path_factory.mktemp("bench")
+    done = run("--stock", stock, "--ours", python, "--fast", "--rows",
+               "timeout-*, " + ", ".join(
+                   SCOPES - {"scope-cancel-100000",
+                             "scope-deadlines-1000000"}),
+               "--output", folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "raw.json").read_text(encoding="utf-8"))
+
+
 def test_run_writes_pyperf_json_with_one_run_a_worker(short_run):
     folder, _ = short_run
     for name, expected in {
@@ -266,6 +306,41 @@ def test_what_a_peer_has_nothing_of_is_not_run(short_run):
 def test_tls_rows_run(short_tls_run, key, implementation):
     result = short_tls_run["rows"][key]["results"][implementation]
     assert result["errors"] == [] and len(result["values"]) == 2
+
+
+def test_scope_rows_run_on_all_but_aiofastnet(short_scope_run):
+    assert len(short_scope_run["rows"]) == 2 + len(SCOPES) - 2
+    for row in short_scope_run["rows"].values():
+        assert set(row["results"]) == {"stock", "ours", "again", "uvloop",
+                                       "rloop", "trio", "anyio"}
+        for result in row["results"].values():
+            assert result["errors"] == [] and len(result["values"]) == 2
+
+
+def test_what_is_done_instead_of_a_scope_is_marked(short_scope_run):
+    head, _, *lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in report.markdown(short_scope_run).splitlines()
+        if line.startswith("|")]
+    cells = {line[0]: dict(zip(head, line)) for line in lines}
+    for column in "stock", "uvloop/stock", "rloop/stock":
+        assert cells["scope-pass"][column].endswith(" *")
+        assert not cells["timeout-pass"][column].endswith("*")
+    for column in "ours", "trio/stock", "anyio/stock":
+        assert re.fullmatch("[0-9.]+(| ns| µs)", cells["scope-pass"][column])
+    assert cells["scope-pass"]["aiofastnet/stock"] == "not measured"
+    assert ("scope-pass is `async with timeout(None): pass`"
+            in report.text(short_scope_run))
+
+
+def test_rows_of_a_fixed_size_are_run_once_a_worker(monkeypatch):
+    machine = object.__new__(runner._Machine)
+    machine._options = SimpleNamespace(repeats=4)
+    monkeypatch.setattr(machine, "_run", lambda *arguments: arguments)
+    for key in rows.ROWS:
+        repeats = machine.measure(key, "stock", 1, 0)[-1]
+        assert repeats == (1 if key.startswith("memory-")
+                           or key.endswith("00000") else 4)
 
 
 def test_interrupted_run_writes_what_it_has(

@@ -26,7 +26,7 @@ TARGETS = {
     "test": ("suite", "everything that CI checks"),
     "test-asyncio": ("suite", "CPython's test_asyncio on the variant"),
     "bench": ("targets", "compare the speed with stock, uvloop, rloop, "
-                         "aiofastnet (ROWS=… for a part)"),
+                         "aiofastnet, Trio, anyio (ROWS=… for a part)"),
     "chaos": ("chaos", "run the seeded fuzzers (MINUTES=… for how long)"),
     "docs": ("targets", "build CPython's documentation, patched"),
     "stubs": ("targets", "check the type stubs against the interpreter"),
