@@ -12,7 +12,7 @@ from math import comb
 from pathlib import Path
 from statistics import median
 
-from rows import BYTE, ROWS, serves, stands_in
+from rows import BOUNDS, BYTE, ROWS, serves, stands_in
 
 __all__ = ("compare", "median_interval", "slower_rows", "markdown", "text")
 
@@ -65,9 +65,9 @@ def compare(values, base):
     return Comparison(len(ratios), median(ratios), low, high)
 
 
-def is_slower(comparison):
+def is_slower(comparison, limit=THRESHOLD):
     return (comparison is not None and comparison.pairs >= LEAST_PAIRS
-            and comparison.ratio > THRESHOLD and comparison.low > THRESHOLD)
+            and comparison.ratio > limit and comparison.low > limit)
 
 
 def is_faster(comparison):
@@ -103,10 +103,37 @@ def slower_rows(results):
 
 def undecided_rows(results):
     """Return the keys of the rows with too few pairs for the rule."""
-    def pairs(key):
-        comparison = ratio_to_stock(results, key, "ours")
-        return comparison.pairs if comparison else 0
-    return [key for key in results["rows"] if pairs(key) < LEAST_PAIRS]
+    return [key for key in results["rows"]
+            if not _is_decided(ratio_to_stock(results, key, "ours"))]
+
+
+def _is_decided(comparison):
+    return comparison is not None and comparison.pairs >= LEAST_PAIRS
+
+
+def bounds(results):
+    """Return [(bound, Comparison or None)] for the bounds on these rows."""
+    return [(bound, compare(per_round(results, bound.row, "ours"),
+                            per_round(results, bound.other, bound.on)))
+            for bound in BOUNDS
+            if {bound.row, bound.other} <= results["rows"].keys()]
+
+
+def passed_bounds(results):
+    """Return what of ours is beyond its bound, as text."""
+    return [f"{_title(bound)} is {comparison.ratio:.2f}, bound "
+            f"{bound.limit:.2f}" for bound, comparison in bounds(results)
+            if is_slower(comparison, bound.limit)]
+
+
+def undecided_bounds(results):
+    """Return the bounds with too few pairs for the rule, as text."""
+    return [_title(bound) for bound, comparison in bounds(results)
+            if not _is_decided(comparison)]
+
+
+def _title(bound):
+    return f"ours {bound.row} / {bound.on} {bound.other}"
 
 
 def failures(results):
@@ -164,7 +191,7 @@ def _with_interval(comparison):
 
 
 def _verdict(comparison):
-    if comparison is None or comparison.pairs < LEAST_PAIRS:
+    if not _is_decided(comparison):
         return "?"
     if is_slower(comparison):
         return "slower"
@@ -190,13 +217,33 @@ def _error_kind(results, key, implementation):
     return result["errors"][-1].splitlines()[-1].partition(":")[0][:24]
 
 
+_BOUNDS_HEAD = ("bound", "ratio", "limit", "")
+
+
+def _bound_cells(bound, comparison):
+    if not _is_decided(comparison):
+        verdict = "?"
+    else:
+        verdict = "over" if is_slower(comparison, bound.limit) else "kept"
+    return (_title(bound), _with_interval(comparison),
+            f"≤ {bound.limit:.2f}", verdict)
+
+
+def _tables(results):
+    """Return the tables as lists of lines, and those as lists of cells."""
+    tables = [[_HEAD, *(_cells(results, key) for key in results["rows"])]]
+    if lines := [_bound_cells(*pair) for pair in bounds(results)]:
+        tables.append([_BOUNDS_HEAD, *lines])
+    return tables
+
+
 def _notes(results):
     notes = [f"{results['rounds']} interleaved rounds at most; interval: 95 % "
              "of the median of paired ratios, by the sign test; stock/stock "
              "is the run's own noise.",
              f"slower: at least {LEAST_PAIRS} pairs, the median and its "
              f"interval above {THRESHOLD}; faster: below its inverse; ?: too "
-             "few pairs."]
+             "few pairs; over: both above the bound's limit."]
     notes += [f"* asyncio has no scopes there; {key} is {ROWS[key].instead}"
               for key in results["rows"] if ROWS[key].instead]
     notes += [f"{name}: {what}" for name, what in results["versions"].items()]
@@ -206,22 +253,24 @@ def _notes(results):
 
 
 def markdown(results):
-    """Return the table with its notes in Markdown."""
-    lines = [_HEAD, ["---"] * len(_HEAD),
-             *(_cells(results, key) for key in results["rows"])]
-    table = [f"| {' | '.join(line)} |" for line in lines]
+    """Return the tables with their notes in Markdown."""
+    parts = []
+    for head, *lines in _tables(results):
+        parts += [f"| {' | '.join(line)} |"
+                  for line in (head, ["---"] * len(head), *lines)] + [""]
     notes = [f"- {note}" for note in _notes(results)]
-    return "\n".join([*table, "", *notes, ""])
+    return "\n".join([*parts, *notes, ""])
 
 
 def text(results):
-    """Return the table with its notes for a terminal."""
-    lines = [_HEAD, *(_cells(results, key) for key in results["rows"])]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    table = ["  ".join(cell.ljust(width)
-                       for cell, width in zip(line, widths)).rstrip()
-             for line in lines]
-    return "\n".join([*table, "", *_notes(results), ""])
+    """Return the tables with their notes for a terminal."""
+    parts = []
+    for lines in _tables(results):
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        parts += ["  ".join(cell.ljust(width)
+                            for cell, width in zip(line, widths)).rstrip()
+                  for line in lines] + [""]
+    return "\n".join([*parts, *_notes(results), ""])
 
 
 # pyperf's JSON: a file for each implementation, with one run a worker, so

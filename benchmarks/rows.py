@@ -23,8 +23,8 @@ from collections import namedtuple
 from importlib.metadata import version
 from time import perf_counter
 
-__all__ = ("ROWS", "IMPLEMENTATIONS", "SECOND", "BYTE", "serves",
-           "stands_in")
+__all__ = ("ROWS", "BOUNDS", "IMPLEMENTATIONS", "SECOND", "BYTE", "serves",
+           "stands_in", "grouped")
 
 SECOND = "second"
 BYTE = "byte"
@@ -45,6 +45,28 @@ BLOCK = b"x" * (MEBIBYTE // 4)
 Row = namedtuple("Row", "key title unit aim inner loops instead functions")
 
 ROWS = {}
+
+# Ours in a row is to take no more than *limit* times what the implementation
+# *on* takes in the row *other*.
+Bound = namedtuple("Bound", "row other on limit")
+
+BOUNDS = (
+    Bound("scope-pass", "timeout-pass", "ours", 1.02),
+    Bound("scope-after-pass", "timeout-pass", "ours", 1.02),
+    Bound("scope-after-sleep0", "timeout-sleep0", "ours", 1.02),
+    Bound("scope-cancel-100000", "scope-cancel-100000", "stock", 1.02),
+    # What a deadline takes does not grow with their number.
+    Bound("scope-deadlines-1000000", "scope-deadlines-10000", "ours", 1.25),
+)
+
+
+def grouped(keys):
+    """Return *keys* in lists; rows that a bound compares are in the same."""
+    first = {bound.row: bound.other for bound in BOUNDS}
+    groups = {}
+    for key in keys:
+        groups.setdefault(first.get(key, key), []).append(key)
+    return list(groups.values())
 
 
 def _row(key, title, *, aim=None, inner=1, unit=SECOND, loops=None,

@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "Tools" / "overlay")]
 
 import report
 from layout import build_root
-from rows import BYTE, IMPLEMENTATIONS, ROWS, serves
+from rows import BYTE, IMPLEMENTATIONS, ROWS, grouped, serves
 from ui import OverlayError, say, step
 from venv import ensure_venv
 
@@ -78,7 +78,8 @@ def _parse(arguments):
     parser.add_argument("--fast", action="store_true",
                         help="two short rounds: shows that all rows run")
     parser.add_argument("--check", action="store_true",
-                        help="fail if a row is slower than stock")
+                        help="fail if a row is slower than stock, or than its "
+                        "bound")
     parser.add_argument("--instructions", metavar="ROW",
                         help="count instructions per operation instead")
     parser.add_argument("--list", action="store_true",
@@ -233,16 +234,32 @@ def _empty_results(options, machine):
 
 
 def _measure_all(options, machine, results):
-    for number, key in enumerate(options.keys, 1):
+    for keys in grouped(options.keys):
         start = time.monotonic()
-        _measure_row(options, machine, results, key)
-        ours = report.ratio_to_stock(results, key, "ours")
-        say(f"[{number}/{len(options.keys)}] {key:28} "
-            + (f"ours/stock {ours.ratio:.2f}" if ours else "no ratio")
-            + f"  ({time.monotonic() - start:.0f} s)")
+        _measure_rows(options, machine, results, keys)
+        elapsed = time.monotonic() - start
+        for number, key in enumerate(keys, len(results["rows"]) + 1
+                                     - len(keys)):
+            ours = report.ratio_to_stock(results, key, "ours")
+            say(f"[{number}/{len(options.keys)}] {key:28} "
+                + (f"ours/stock {ours.ratio:.2f}" if ours else "no ratio")
+                + f"  ({elapsed / len(keys):.0f} s)")
 
 
-def _measure_row(options, machine, results, key):
+def _measure_rows(options, machine, results, keys):
+    """Measure rows that are compared with each other in the same rounds."""
+    ready = [key for key in keys if _prepare(machine, results, key)]
+    for turn in range(options.rounds):
+        for key in ready:
+            names = list(results["rows"][key]["results"])
+            # Each is first as often as the others.
+            shift = turn % len(names)
+            for name in names[shift:] + names[:shift]:
+                _measure_one(machine, results, key, name, turn)
+
+
+def _prepare(machine, results, key):
+    """Begin a row's results, and return whether it can be measured."""
     names = [name for name in results["implementations"]
              if serves(name, key)]
     row = {"loops": 0, "results": {name: {"values": {}, "errors": []}
@@ -252,12 +269,8 @@ def _measure_row(options, machine, results, key):
         row["loops"] = machine.calibrate(key)
     except Failure as failure:
         row["results"]["stock"]["errors"].append(str(failure))
-        return
-    for turn in range(options.rounds):
-        # Each is first as often as the others.
-        shift = turn % len(names)
-        for name in names[shift:] + names[:shift]:
-            _measure_one(machine, results, key, name, turn)
+        return False
+    return True
 
 
 def _measure_one(machine, results, key, name, turn):
@@ -294,16 +307,19 @@ def _status(results, options):
         if name in ("stock", "ours", "again"):
             print(f"error: {key} failed on {name}:\n{error}", file=sys.stderr)
             status = 1
-    if options.check:
-        if undecided := report.undecided_rows(results):
-            print(f"error: too few pairs: {', '.join(undecided)}",
-                  file=sys.stderr)
-            status = 1
-        if slower := report.slower_rows(results):
-            print(f"error: slower than stock: {', '.join(slower)}",
-                  file=sys.stderr)
-            status = 1
-    return status
+    return _check(results) or status if options.check else status
+
+
+def _check(results):
+    complaints = {
+        "too few pairs": (report.undecided_rows(results)
+                          + report.undecided_bounds(results)),
+        "slower than stock": report.slower_rows(results),
+        "beyond a bound": report.passed_bounds(results)}
+    for what, found in complaints.items():
+        if found:
+            print(f"error: {what}: {', '.join(found)}", file=sys.stderr)
+    return int(any(complaints.values()))
 
 
 # Instructions: for claims that are too small for a clock.  What N operations

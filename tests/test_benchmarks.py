@@ -53,6 +53,22 @@ def made_up(ours, stock, key="call-soon"):
                 "stock": result(stock), "ours": result(ours)}}}}
 
 
+def together(*results):
+    """Results with the rows of all of these."""
+    every = results[0] | {"rows": {}}
+    for result in results:
+        every["rows"] |= result["rows"]
+    return every
+
+
+def bound_line(results):
+    """The cells of the one line about bounds, or None."""
+    lines = [line for line in report.markdown(results).splitlines()
+             if line.startswith("| ours ")]
+    return [cell.strip() for line in lines
+            for cell in line.strip("|").split("|")] or None
+
+
 # Statistics
 
 @pytest.mark.parametrize("count, low, high", [
@@ -126,6 +142,87 @@ def test_a_row_that_failed_shows_the_error_and_is_undecided():
                 in table)
 
 
+# Bounds
+
+@pytest.mark.parametrize("scope, verdict", [
+    ([1.03] * 15, "over"),
+    ([1.02] * 15, "kept"),
+    ([1.03] * 14, "?"),
+    ([1.01] * 4 + [1.5] * 11, "kept"),          # the interval holds 1.01
+])
+def test_scope_is_bound_by_what_our_timeout_takes(scope, verdict, capsys):
+    # Stock is so slow there that no row is slower than stock.
+    results = together(
+        made_up([1.0] * len(scope), [9.0] * len(scope), "timeout-pass"),
+        made_up(scope, [9.0] * len(scope), "scope-pass"))
+    title, ratio, limit, found = bound_line(results)
+    assert (title, limit, found) == ("ours scope-pass / ours timeout-pass",
+                                     "≤ 1.02", verdict)
+    assert ratio.startswith(f"{sorted(scope)[len(scope) // 2]:.2f} [")
+    assert title in report.text(results)
+    assert runner._check(results) == (verdict != "kept")
+    assert ("beyond a bound" in capsys.readouterr().err) == (verdict == "over")
+
+
+def test_bound_may_be_on_stock(capsys):
+    for ours, verdict in (1.1, "over"), (1.0, "kept"):
+        results = made_up([ours] * 15, [1.0] * 15, "scope-cancel-100000")
+        title, *_, found = bound_line(results)
+        assert title == ("ours scope-cancel-100000 / "
+                         "stock scope-cancel-100000")
+        assert found == verdict
+
+
+def test_bound_has_its_own_limit():
+    for million, verdict in (1.26, "over"), (1.24, "kept"):
+        results = together(
+            made_up([1.0] * 15, [9.0] * 15, "scope-deadlines-10000"),
+            made_up([million] * 15, [9.0] * 15, "scope-deadlines-1000000"))
+        assert bound_line(results)[-1] == verdict
+
+
+def test_bound_with_a_row_that_is_not_run_is_not_told_of():
+    assert bound_line(made_up([9.0] * 15, [9.0] * 15, "scope-pass")) is None
+    assert runner._check(made_up([9.0] * 15, [9.0] * 15, "scope-pass")) == 0
+
+
+def test_bound_with_too_few_pairs_fails_the_check(capsys):
+    # Each row has enough rounds, of which 14 are in both.
+    one = made_up([1.0] * 15, [9.0] * 15, "timeout-pass")
+    other = made_up([1.0] * 16, [9.0] * 16, "scope-pass")
+    for result in other["rows"]["scope-pass"]["results"].values():
+        del result["values"]["0"]
+    assert report.undecided_rows(together(one, other)) == []
+    assert runner._check(together(one, other)) == 1
+    assert capsys.readouterr().err == (
+        "error: too few pairs: ours scope-pass / ours timeout-pass\n")
+
+
+def test_rows_of_a_bound_are_measured_in_the_same_rounds():
+    groups = rows.grouped(list(rows.ROWS))
+    assert sorted(sum(groups, [])) == sorted(rows.ROWS)
+    for bound in rows.BOUNDS:
+        (group,) = [group for group in groups if bound.row in group]
+        assert bound.other in group
+
+    measured = []
+
+    def measure(key, name, loops, turn):
+        measured.append((turn, key, name))
+        return {"values": [1.0], "version": "0"}
+
+    machine = SimpleNamespace(calibrate=lambda key: 1, measure=measure)
+    results = {"implementations": ["stock", "ours"], "versions": {},
+               "rows": {}}
+    runner._measure_rows(SimpleNamespace(rounds=2), machine, results,
+                         ["timeout-pass", "scope-pass"])
+    assert measured == [
+        (0, "timeout-pass", "stock"), (0, "timeout-pass", "ours"),
+        (0, "scope-pass", "stock"), (0, "scope-pass", "ours"),
+        (1, "timeout-pass", "ours"), (1, "timeout-pass", "stock"),
+        (1, "scope-pass", "ours"), (1, "scope-pass", "stock")]
+
+
 # Names of rows
 
 def test_first_rows_are_those_of_the_design():
@@ -176,6 +273,15 @@ def test_readme_lists_every_row_with_its_aim():
         (key, row.title + (f"; instead: {row.instead}" if row.instead else ""),
          f"≤ {row.aim:.2f}" if row.aim else "")
         for key, row in rows.ROWS.items()]
+
+
+def test_readme_lists_every_bound():
+    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    documented = re.findall(
+        r"^\| ≤ ([0-9.]+) \| `(.+)` \| (ours|stock) in `(.+)` \|$", text, re.M)
+    assert documented == [
+        (f"{bound.limit:.2f}", bound.row, bound.on, bound.other)
+        for bound in rows.BOUNDS]
 
 
 # The runner
