@@ -18,7 +18,8 @@ from surroundings import OUTER_BOUND, PROGRAMS, environment
 # The other end of all layers is tls_ends.py, which sends lines back in upper
 # case.
 
-DEPTHS = (1, 2, 3)
+DEPTHS = (1, 2, 3, 5)
+APIS = ("streams", "protocol", "buffered")
 VERSIONS = {"1.2": "-tls1_2", "1.3": "-tls1_3"}
 
 
@@ -140,19 +141,19 @@ class Ends:
         self._start, self._tunnel = start, tunnel
         self._python, self._certificate = python, certificate
 
-    def serve(self, depth, version):
+    def serve(self, depth, version, api="streams"):
         """Start asyncio's server; return it and the innermost layer's port."""
         server = self._start(self._python, PROGRAMS / "tls_ends.py", "server",
-                             depth, self._certificate)
+                             api, depth, self._certificate)
         port = int(server.hear("\n"))
         for _ in range(depth - 1):
             port = self._tunnel(port, wraps=True, version=version)
         return server, port
 
-    def connect(self, depth, port):
+    def connect(self, depth, port, api="streams"):
         """Start asyncio's client."""
         return self._start(self._python, PROGRAMS / "tls_ends.py", "client",
-                           depth, self._certificate, port)
+                           api, depth, self._certificate, port)
 
     def s_server(self, depth, version, *options):
         """Start openssl's server; return it and the outermost layer's port."""
@@ -188,10 +189,11 @@ def check_end(process, lines):
         0, [f"{lines} lines"], "")
 
 
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_lines_from_s_client_within_stunnels(ends, depth, version):
-    server, port = ends.serve(depth, version)
+def test_lines_from_s_client_within_stunnels(ends, depth, version, api):
+    server, port = ends.serve(depth, version, api)
     client = ends.s_client(port, version)
     for word in ("one", "two"):
         client.say(word + "\n")
@@ -201,11 +203,12 @@ def test_lines_from_s_client_within_stunnels(ends, depth, version):
     check_end(server, 2)
 
 
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_lines_from_s_server_within_stunnels(ends, depth, version):
+def test_lines_from_s_server_within_stunnels(ends, depth, version, api):
     server, port = ends.s_server(depth, version)
-    client = ends.connect(depth, port)
+    client = ends.connect(depth, port, api)
     server.hear("CIPHER is")
     for word in ("one", "two"):
         server.say(word + "\n")
@@ -259,6 +262,78 @@ def count_key_updates(output):
             sum("<<<" in line for line in lines))
 
 
+class Relay:
+    """Passes one connection on to a port; hold() keeps what comes back."""
+
+    def __init__(self, port):
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._target = port
+        self._passes = threading.Event()
+        self._passes.set()
+        self.sent = b""
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self):
+        with self._listening:
+            self._client, _ = self._listening.accept()
+        self._server = socket.create_connection(("127.0.0.1", self._target))
+        self._threads.append(threading.Thread(target=self._come_back))
+        self._threads[1].start()
+        with contextlib.suppress(OSError):
+            while data := self._client.recv(2 ** 16):
+                self.sent += data
+                self._server.sendall(data)
+            self._server.shutdown(socket.SHUT_WR)
+
+    def _come_back(self):
+        with contextlib.suppress(OSError):
+            while data := self._server.recv(2 ** 16):
+                self._client.sendall(data)
+                self._passes.wait(OUTER_BOUND)
+            self._client.shutdown(socket.SHUT_WR)
+
+    def hold(self):
+        """Let one more piece come back, and then nothing until let_go()."""
+        self._passes.clear()
+
+    def let_go(self):
+        self._passes.set()
+
+    def close(self):
+        self.let_go()
+        for thread in self._threads:
+            thread.join()
+        self._client.close()
+        self._server.close()
+
+
+def test_close_while_s_server_renegotiates(
+        ends, start, venv_python, certificate):
+    server, port = ends.s_server(1, "1.2")
+    with contextlib.closing(Relay(port)) as relay:
+        client = start(venv_python, PROGRAMS / "tls_close.py", certificate,
+                       relay.port)
+        client.hear("connected\n")
+        server.hear("CIPHER is")
+        before = len(relay.sent)
+        # s_server asks for a renegotiation at "r"; the client's hello is the
+        # answer to it, and gets none.
+        relay.hold()
+        server.say("r\n")
+        deadline = time.monotonic() + OUTER_BOUND
+        while len(relay.sent) == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        client.say("held up\n")
+        client.hear("closing\n")
+        relay.let_go()
+        server.hear("held up\n")
+        client.hear("lost by None\n")
+        assert client.finish()[0] == 0
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_tickets_let_s_client_resume_the_innermost_layer(
@@ -287,6 +362,12 @@ def test_many_tickets_of_s_server_are_no_data(ends, depth):
     server.hear("WORD\n")
     server.say("Q\n")
     check_end(client, 1)
+
+
+def test_streams_on_uvloop_take_no_clear_text_for_tls(run, certificate):
+    assert run(PROGRAMS / "uvloop_start_tls.py", certificate).splitlines() == [
+        "250 over TLS",
+        "refused: the reader has unread bytes", "250 injected"]
 
 
 @pytest.fixture

@@ -25,6 +25,27 @@ class _PausesAtOnce(BufferedRecorder):
         self.transport.pause_reading()
 
 
+class _PausesOnData(Recorder):
+
+    def data_received(self, data):
+        super().data_received(data)
+        self.transport.pause_reading()
+
+
+class _KeepsOpen(Recorder):
+
+    def eof_received(self):
+        super().eof_received()
+        return True
+
+
+class _FailsOnEOF(Recorder):
+
+    def eof_received(self):
+        super().eof_received()
+        raise ZeroDivisionError
+
+
 class _AbortsOnData(Recorder):
 
     def data_received(self, data):
@@ -116,6 +137,55 @@ class EOFDataTests(TLSTestCase):
             self.transport.resume_reading()
             await asyncio.sleep(0)
         await self.check_all_arrives()
+
+    @for_each(factory=(_PausesOnData, _PausesAtOnce), layers=(1, 2),
+              version=VERSIONS, end=ENDS)
+    async def test_end_waits_for_who_pauses_at_the_last_byte(
+            self, factory, layers, version, end):
+        data = await self.begin(factory, version, layers, end)
+        self.protocol.buffer = bytearray(len(DATA))
+        await self.send(data)
+        while self.protocol.data != DATA:
+            self.transport.resume_reading()
+            await asyncio.sleep(0)
+        self.assertEqual(self.protocol.calls, ["made"])
+        self.transport.resume_reading()
+        await self.check_all_arrives()
+
+    @for_each(factory=(Recorder, _PausesOnData), layers=(1, 2),
+              version=VERSIONS)
+    async def test_close_notify_is_answered_after_a_pause(
+            self, factory, layers, version):
+        data = await self.begin(factory, version, layers, "close_notify")
+        self.transport.pause_reading()
+        await self.send(data)
+        while not self.protocol.lost.done():
+            self.transport.resume_reading()
+            await asyncio.sleep(0)
+        self.assertEqual(await self.peer.read_all(), b"")
+        # An error, if there was no close_notify.
+        self.peer.layers[-1].tls.unwrap()
+
+    @for_each(layers=(1, 2), version=VERSIONS, end=ENDS)
+    async def test_protocol_cannot_keep_the_connection_open(
+            self, layers, version, end):
+        data = await self.begin(_KeepsOpen, version, layers, end)
+        with self.assertLogs("asyncio", "WARNING") as logged:
+            await self.send(data)
+            await self.check_all_arrives()
+        [line] = logged.output
+        self.assertIn("returning true from eof_received() has no effect", line)
+
+    @for_each(layers=(1, 2), version=VERSIONS, end=ENDS)
+    async def test_error_in_eof_received_ends_the_connection(
+            self, layers, version, end):
+        data = await self.begin(_FailsOnEOF, version, layers, end)
+        await self.send(data)
+        async with asyncio.timeout(GUARD):
+            self.assertIsInstance(await self.protocol.lost, ZeroDivisionError)
+        self.assertEqual(self.protocol.calls, ["made", "eof", "lost"])
+        [report] = self.take_reports()
+        self.assertIsInstance(report["exception"], ZeroDivisionError)
 
     @for_each(layers=(1, 2), version=VERSIONS)
     async def test_paused_protocol_can_write_until_it_has_read(

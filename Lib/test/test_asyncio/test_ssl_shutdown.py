@@ -1,12 +1,14 @@
 """How long a closing TLS transport waits, and for what."""
 
 import asyncio
+import contextlib
+import sys
 import unittest
 from unittest import mock
 
 from test.test_asyncio.tls_support import (
     GUARD, VERSIONS, TLSTestCase, client_context, for_each,
-    server_context)
+    server_context, slow_tcp_pair)
 
 
 def tearDownModule():
@@ -23,12 +25,13 @@ NEVER, SOON = 3600, 0.01
 class ShutdownTests(TLSTestCase):
 
     async def begin(self, version, layers=1, *, timeout=NEVER, silence=NEVER,
-                    outermost=None):
+                    outermost=None, **options):
         self.enterContext(mock.patch(
             "asyncio.constants.SSL_SILENCE_TIMEOUT", silence, create=True))
         loop = asyncio.get_running_loop()
         self.transport, self.peer = await self.connect_tls(
-            version=outermost or version, ssl_shutdown_timeout=timeout)
+            version=outermost or version, ssl_shutdown_timeout=timeout,
+            **options)
         self.protocol = self.transport.get_protocol()
         for _ in range(layers - 1):
             async with self.doing(loop.start_tls(
@@ -75,18 +78,22 @@ class ShutdownTests(TLSTestCase):
         await self.check_lost()
         self.assertEqual(self.protocol.calls, ["made", "eof", "lost"])
 
-    @for_each(timeout=(NEVER, SOON), silence=(NEVER, SOON))
+    @for_each(timeout=(NEVER, 3 * SOON), silence=(NEVER, SOON),
+              answers=(False, True))
     async def test_inner_layers_times_are_over_when_it_has_ended(
-            self, timeout, silence):
+            self, timeout, silence, answers):
+        if not answers and NEVER in (timeout, silence):
+            return
         await self.begin(TLS13, 2, timeout=timeout, silence=silence,
                          outermost=TLS12)
         outer = self.transport._ssl_protocol._transport._ssl_protocol
         outer._ssl_shutdown_timeout = NEVER
         self.transport.close()
-        await self.peer.send(self.peer.close_notify())
+        if answers:
+            await self.peer.send(self.peer.close_notify())
         while not self.transport._ssl_protocol._peer_ended:
             await asyncio.sleep(0)
-        await asyncio.sleep(3 * SOON)
+        await asyncio.sleep(6 * SOON)
         self.assertFalse(self.protocol.lost.done())
         await self.peer.send(self.peer.close_notify(depth=1))
         await self.check_lost()
@@ -95,6 +102,7 @@ class ShutdownTests(TLSTestCase):
         await self.begin(TLS13)
         self.transport.close()
         layer = self.transport._ssl_protocol
+        limit = layer._shutdown_timeout_handle
         for _ in range(3):
             timer = layer._silence_handle
             self.assertFalse(timer.cancelled())
@@ -102,6 +110,9 @@ class ShutdownTests(TLSTestCase):
             while layer._silence_handle is timer:
                 await asyncio.sleep(0)
             self.assertTrue(timer.cancelled())
+        # The limit is for all of it.
+        self.assertIs(layer._shutdown_timeout_handle, limit)
+        self.assertFalse(limit.cancelled())
         await self.peer.send(self.answer())
         await self.check_lost()
         self.assertEqual(self.protocol.data, b"")
@@ -109,6 +120,31 @@ class ShutdownTests(TLSTestCase):
     async def test_peer_that_sends_for_ever_is_left_in_time(self):
         await self.begin(TLS13, timeout=SOON)
         self.transport.close()
+        while not self.protocol.lost.done():
+            with contextlib.suppress(ConnectionError):
+                await self.peer.write(b"still sending")
+            await asyncio.sleep(0)
+        await self.check_lost()
+
+    @unittest.skipUnless(sys.platform == "linux",
+                         "the kernel must tell what has arrived")
+    @for_each(layers=(1, 2))
+    async def test_silent_peer_may_take_its_time_to_read(self, layers):
+        await self.begin(TLS13, layers, silence=SOON, sockets=slow_tcp_pair)
+        written = WRITTEN[:100_000]
+        self.transport.write(written)
+        self.transport.close()
+        below = self.transport._ssl_protocol._transport
+        self.assertEqual(below.get_write_buffer_size(), 0)
+        layer = self.transport._ssl_protocol
+        for _ in range(3):
+            timer = layer._silence_handle
+            while layer._silence_handle is timer:
+                await asyncio.sleep(0)
+        self.assertFalse(self.protocol.lost.done())
+        # Would reset the connection, were it closed.
+        await self.peer.write(b"still there?")
+        self.assertEqual(await self.peer.read_all(), written)
         await self.check_lost()
 
     async def test_silent_peer_must_answer_in_tls_1_2(self):

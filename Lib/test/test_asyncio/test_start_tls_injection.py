@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import unittest
+from unittest import mock
 
 from test.support.warnings_helper import check_no_resource_warning
 from test.test_asyncio.tls_support import (
@@ -15,6 +16,13 @@ def tearDownModule():
 
 GO_AHEAD = b"220 ready\r\n"
 INJECTED = b"250 injected\r\n"
+
+
+def every_second(data):
+    """Return a view of *data* that is not contiguous."""
+    spread = bytearray(2 * len(data))
+    spread[::2] = data
+    return memoryview(spread)[::2]
 
 
 class StreamTests(TLSTestCase):
@@ -40,6 +48,22 @@ class StreamTests(TLSTestCase):
             await writer.start_tls(client_context())
         with self.assertRaises(ssl.SSLError):
             await reader.readline()
+
+    async def test_other_loop_that_cannot_take_the_bytes_is_refused(self):
+        reader, writer, peer = await self.connect_streams()
+        await peer.send(GO_AHEAD + INJECTED)
+        self.assertEqual(await reader.readline(), GO_AHEAD)
+        with mock.patch.object(
+                writer, "_loop", mock.Mock(asyncio.AbstractEventLoop)) as loop:
+            with self.assertRaisesRegex(RuntimeError, "unread bytes"):
+                await writer.start_tls(client_context())
+        loop.start_tls.assert_not_called()
+        # Nothing has changed.
+        self.assertEqual(await reader.readline(), INJECTED)
+        peer.shutdown()
+        self.assertEqual(await reader.read(), b"")
+        writer.write(b"still open")
+        self.assertEqual(await peer.recv(), b"still open")
 
     async def test_read_that_waits_gets_the_first_bytes_over_tls(self):
         reader, writer, peer = await self.connect_streams(server_side=True)
@@ -69,7 +93,7 @@ class ProtocolTests(TLSTestCase):
             await upgrade
 
     async def test_buffered_data_goes_into_the_handshake(self):
-        for kind in bytes, bytearray, memoryview:
+        for kind in bytes, bytearray, memoryview, every_second:
             with self.subTest(kind.__name__):
                 transport, peer = await self.connect()
                 hello = peer.add_layer(client_context())

@@ -1,6 +1,7 @@
 """A connection that ends during start_tls() is lost, once, for its protocol."""
 
 import asyncio
+import contextlib
 import ssl
 import socket
 import unittest
@@ -135,6 +136,19 @@ class ProtocolTests(TLSTestCase):
         await self.check_lost(type(None))
         self.assertIsNone(await self.start_tls())
 
+    async def test_closed_and_sent_before_the_handshake_begins(self):
+        await self.begin()
+        while not self.transport.get_write_buffer_size():
+            self.transport.write(bytes(1000))
+        with contextlib.suppress(BlockingIOError):
+            while self.peer.sock.recv(2 ** 20):
+                pass
+        # In one pass of the loop; then the last bytes of the clear text go.
+        upgrade = asyncio.create_task(self.start_tls())
+        asyncio.get_running_loop().call_soon(self.transport.close)
+        self.assertIsNone(await upgrade)
+        await self.check_lost(type(None))
+
     async def test_lost_twice_is_told_once(self):
         # As by a transport of another library.
         await self.begin()
@@ -187,6 +201,19 @@ class StreamTests(TLSTestCase):
         upgrade.cancel()
         await asyncio.wait([upgrade])
         await self.check_closed(writer)
+
+    async def test_cancelled_before_it_begins_changes_nothing(self):
+        reader, writer, peer = await self.connect_streams()
+        writer.write(bytes(2 ** 22))
+        upgrade = asyncio.create_task(writer.start_tls(client_context()))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        # It waits for the clear text to be sent.
+        upgrade.cancel()
+        await asyncio.wait([upgrade])
+        self.assertFalse(writer.is_closing())
+        await peer.send(b"in clear")
+        self.assertEqual(await reader.read(100), b"in clear")
 
     async def test_closed_meanwhile_is_an_error(self):
         _, writer, peer = await self.connect_streams()

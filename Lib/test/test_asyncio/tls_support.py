@@ -1,7 +1,8 @@
 """Support for asyncio's tests of TLS: a peer whose every byte the test decides."""
 
 __all__ = ("GUARD", "TLSPeer", "TLSTestCase", "Recorder", "BufferedRecorder",
-           "client_context", "server_context", "for_each", "VERSIONS")
+           "client_context", "server_context", "slow_tcp_pair", "for_each",
+           "VERSIONS")
 
 import asyncio
 import contextlib
@@ -222,6 +223,16 @@ class BufferedRecorder(_Calls, asyncio.BufferedProtocol):
         self.data += self.buffer[:nbytes]
 
 
+def slow_tcp_pair():
+    """Return two connected sockets; the second one receives little at a time."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        ours = socket.create_connection(listening.getsockname())
+        theirs, _ = listening.accept()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 ** 18)
+    return ours, theirs
+
+
 def _abort(transport):
     # A weak reference, as some tests look for what is kept.
     transport = transport()
@@ -262,9 +273,10 @@ class TLSTestCase(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
         self.reports.clear()
         return reports
 
-    async def connect(self, factory=Recorder, **options):
+    async def connect(self, factory=Recorder, *, sockets=socket.socketpair,
+                      **options):
         """Return the transport of a protocol, and the peer at the other end."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = sockets()
         peer = TLSPeer(theirs)
         self.addCleanup(theirs.close)
         async with asyncio.timeout(GUARD):
