@@ -62,6 +62,21 @@ class BufferSizeTests(TLSTestCase):
         self.assertLessEqual(max(self.sizes()), 256 * KIB)
         self.assertEqual(self.protocol.data, bytes(10 * 1024 * KIB))
 
+    async def test_transport_may_go_on_with_the_same_buffer(self):
+        # It asks once, and fills it again and again.
+        await self.begin()
+        await self.receive(1000)  # Session tickets have come, too.
+        self.protocol.data.clear()
+        layer = self.transport._ssl_protocol
+        data = bytes(range(256)) * 4 * KIB
+        sealed = self.peer.seal(data)
+        buffer = layer.get_buffer(32 * KIB)
+        for start in range(0, len(sealed), len(buffer)):
+            piece = sealed[start:start + len(buffer)]
+            buffer[:len(piece)] = piece
+            layer.buffer_updated(len(piece))
+        self.assertEqual(self.protocol.data, data)
+
     @for_each(wanted=(-1, 0, 1, 16 * KIB, 20 * KIB, 256 * KIB, 300 * KIB))
     async def test_transport_can_say_what_it_has(self, wanted):
         await self.begin()

@@ -75,13 +75,27 @@ class RenegotiationTests(TLSTestCase):
         self.transport.close()
         await self.check_lost(TimeoutError)
 
-    @for_each(written=(b"", b"held up"))
-    async def test_peer_may_close_in_the_middle(self, written):
+    @for_each(written=(b"", b"held up"), notifies=(False, True),
+              closes=(False, True))
+    async def test_peer_may_close_in_the_middle(
+            self, written, notifies, closes):
         await self.begin()
-        self.transport.write(written)
-        self.transport.close()
+        if written:
+            self.transport.write(written)
+        if closes:
+            self.transport.close()
+        if notifies:
+            await self.peer.send(self.peer.close_notify())
         self.peer.shutdown()
-        await self.check_lost(type(None))
+        await self.check_lost(
+            ssl.SSLError if written and notifies else type(None))
+
+    async def test_open_connection_sends_what_was_held_up(self):
+        await self.begin()
+        self.transport.write(b"held up")
+        await self.end()
+        self.assertEqual(await self.peer.read(), b"held up")
+        self.assertEqual(self.protocol.data, b"its Finished")
 
 
 if __name__ == "__main__":

@@ -166,6 +166,18 @@ class EOFDataTests(TLSTestCase):
         # An error, if there was no close_notify.
         self.peer.layers[-1].tls.unwrap()
 
+    @for_each(layers=(1, 2), version=VERSIONS)
+    async def test_close_notify_that_a_close_finds_is_answered(
+            self, layers, version):
+        data = await self.begin(Recorder, version, layers, "close_notify")
+        self.transport.pause_reading()
+        await self.send(data)
+        self.transport.close()
+        self.assertEqual(await self.peer.read_all(), b"")
+        self.peer.layers[-1].tls.unwrap()
+        async with asyncio.timeout(GUARD):
+            self.assertIsNone(await self.protocol.lost)
+
     @for_each(layers=(1, 2), version=VERSIONS, end=ENDS)
     async def test_protocol_cannot_keep_the_connection_open(
             self, layers, version, end):

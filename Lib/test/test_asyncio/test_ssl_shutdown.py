@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import sys
 import unittest
 from unittest import mock
@@ -91,7 +92,7 @@ class ShutdownTests(TLSTestCase):
         self.transport.close()
         if answers:
             await self.peer.send(self.peer.close_notify())
-        while not self.transport._ssl_protocol._peer_ended:
+        while self.transport._ssl_protocol._state.name == "SHUTDOWN":
             await asyncio.sleep(0)
         await asyncio.sleep(6 * SOON)
         self.assertFalse(self.protocol.lost.done())
@@ -146,6 +147,35 @@ class ShutdownTests(TLSTestCase):
         await self.peer.write(b"still there?")
         self.assertEqual(await self.peer.read_all(), written)
         await self.check_lost()
+
+    @unittest.skipUnless(sys.platform == "linux",
+                         "the kernel must tell what has arrived")
+    async def test_peer_that_does_not_take_everything_is_given_up(self):
+        await self.begin(TLS13, timeout=5 * SOON, silence=SOON,
+                         sockets=slow_tcp_pair)
+        self.transport.write(WRITTEN[:100_000])
+        self.transport.close()
+        await self.check_lost(TimeoutError)
+
+    async def test_pause_of_the_transport_is_no_silence(self):
+        # A transport of another library can pause for reasons of its own.
+        await self.begin(TLS13, silence=SOON)
+        self.transport.close()
+        layer = self.transport._ssl_protocol
+        layer.pause_writing()
+        await asyncio.sleep(3 * SOON)
+        self.assertFalse(self.protocol.lost.done())
+        layer.resume_writing()
+        await self.check_lost()
+
+    @for_each(sock=(None, mock.Mock(family=socket.AF_INET, **{
+        "fileno.return_value": -1})))
+    async def test_transport_of_which_the_kernel_knows_nothing(self, sock):
+        await self.begin(TLS13, silence=SOON)
+        below = self.transport._ssl_protocol._transport
+        with mock.patch.dict(below._extra, socket=sock):
+            self.transport.close()
+            await self.check_lost()
 
     async def test_silent_peer_must_answer_in_tls_1_2(self):
         await self.begin(TLS12, timeout=SOON, silence=0)

@@ -7,7 +7,7 @@ from unittest import mock
 
 from test.support.warnings_helper import check_no_resource_warning
 from test.test_asyncio.tls_support import (
-    GUARD, TLSTestCase, client_context, server_context)
+    GUARD, Recorder, TLSTestCase, client_context, for_each, server_context)
 
 
 def tearDownModule():
@@ -23,6 +23,15 @@ def every_second(data):
     spread = bytearray(2 * len(data))
     spread[::2] = data
     return memoryview(spread)[::2]
+
+
+class _OtherLoop:
+    """One whose start_tls() has the parameters that it has on stock."""
+
+    async def start_tls(self, transport, protocol, sslcontext, *,
+                        server_side=False, server_hostname=None,
+                        ssl_handshake_timeout=None, ssl_shutdown_timeout=None):
+        raise AssertionError("called")
 
 
 class StreamTests(TLSTestCase):
@@ -53,11 +62,9 @@ class StreamTests(TLSTestCase):
         reader, writer, peer = await self.connect_streams()
         await peer.send(GO_AHEAD + INJECTED)
         self.assertEqual(await reader.readline(), GO_AHEAD)
-        with mock.patch.object(
-                writer, "_loop", mock.Mock(asyncio.AbstractEventLoop)) as loop:
+        with mock.patch.object(writer, "_loop", _OtherLoop()):
             with self.assertRaisesRegex(RuntimeError, "unread bytes"):
                 await writer.start_tls(client_context())
-        loop.start_tls.assert_not_called()
         # Nothing has changed.
         self.assertEqual(await reader.readline(), INJECTED)
         peer.shutdown()
@@ -65,18 +72,40 @@ class StreamTests(TLSTestCase):
         writer.write(b"still open")
         self.assertEqual(await peer.recv(), b"still open")
 
-    async def test_read_that_waits_gets_the_first_bytes_over_tls(self):
+    async def test_refused_upgrade_leaves_the_bytes_in_the_reader(self):
+        reader, writer, peer = await self.connect_streams()
+        await peer.send(GO_AHEAD + INJECTED)
+        self.assertEqual(await reader.readline(), GO_AHEAD)
+        with self.assertRaises(TypeError):
+            await writer.start_tls(None)
+        self.assertEqual(await reader.readline(), INJECTED)
+
+    async def test_reader_of_the_protocol_that_is_replaced_is_emptied(self):
         reader, writer, peer = await self.connect_streams(server_side=True)
-        reading = asyncio.create_task(reader.read(100))
+        hello = peer.add_layer(client_context())
+        await peer.send(GO_AHEAD + hello)
+        self.assertEqual(await reader.readline(), GO_AHEAD)
+        async with self.doing(asyncio.get_running_loop().start_tls(
+                writer.transport, Recorder(), server_context(),
+                server_side=True)) as upgrade:
+            await peer.handshake()
+            transport = await upgrade
+        transport.abort()
+
+    @for_each(read=("read", "readline", "readuntil", "readexactly"))
+    async def test_read_that_waits_gets_the_first_bytes_over_tls(self, read):
+        reader, writer, peer = await self.connect_streams(server_side=True)
+        reading = asyncio.create_task(getattr(reader, read)(
+            *{"read": [100], "readexactly": [9]}.get(read, [])))
         await asyncio.sleep(0)
         async with self.doing(writer.start_tls(server_context())) as upgrade:
             # Wakes the reading task, which runs after that of the upgrade.
             reader.feed_data(peer.add_layer(client_context()))
             await peer.handshake()
             await upgrade
-        await peer.write(b"over TLS")
+        await peer.write(b"over TLS\n")
         async with asyncio.timeout(GUARD):
-            self.assertEqual(await reading, b"over TLS")
+            self.assertEqual(await reading, b"over TLS\n")
 
 
 class ProtocolTests(TLSTestCase):

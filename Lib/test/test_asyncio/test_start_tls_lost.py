@@ -8,7 +8,7 @@ import unittest
 from unittest import mock
 
 from test.test_asyncio.tls_support import (
-    GUARD, TLSTestCase, client_context, for_each)
+    GUARD, Recorder, TLSTestCase, client_context, for_each, server_context)
 
 
 def tearDownModule():
@@ -158,6 +158,56 @@ class ProtocolTests(TLSTestCase):
         await self.result_of(upgrade)
         layer.connection_lost(None)
         await self.check_lost(type(None))
+
+
+class NewProtocolTests(TLSTestCase):
+    """A protocol that the transport has not had before."""
+
+    async def begin(self, **options):
+        self.transport, self.peer = await self.connect()
+        self.protocol = Recorder()
+        self.upgrade = asyncio.create_task(
+            asyncio.get_running_loop().start_tls(
+                self.transport, self.protocol, client_context(), **options))
+        await self.peer.recv()
+
+    async def check_told_nothing(self, expected):
+        with self.assertRaises(expected):
+            await self.upgrade
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.assertEqual(self.protocol.calls, [])
+
+    async def test_handshake_that_takes_too_long(self):
+        await self.begin(ssl_handshake_timeout=0.01)
+        await self.check_told_nothing(ConnectionAbortedError)
+
+    async def test_handshake_that_fails(self):
+        await self.begin()
+        await self.peer.send(b"this is no TLS record")
+        await self.check_told_nothing(ssl.SSLError)
+
+    async def test_end_of_file(self):
+        await self.begin()
+        self.peer.shutdown()
+        await self.check_told_nothing(ConnectionResetError)
+
+    async def test_cancelled(self):
+        await self.begin()
+        self.upgrade.cancel()
+        await self.check_told_nothing(asyncio.CancelledError)
+
+    async def test_lost_after_the_handshake(self):
+        transport, peer = await self.connect()
+        protocol = Recorder()
+        async with self.doing(asyncio.get_running_loop().start_tls(
+                transport, protocol, client_context())) as upgrade:
+            peer.add_layer(server_context(), server_side=True)
+            await peer.handshake()
+            await upgrade
+        transport.abort()
+        self.assertIsNone(await protocol.lost)
+        self.assertEqual(protocol.calls, ["lost"])
 
 
 class ConnectionTests(TLSTestCase):

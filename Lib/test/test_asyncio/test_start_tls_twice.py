@@ -2,6 +2,7 @@
 
 import asyncio
 import unittest
+from unittest import mock
 
 from test.test_asyncio.tls_support import (
     GUARD, TLSTestCase, client_context, for_each, server_context)
@@ -51,6 +52,18 @@ class StartTLSTwiceTests(TLSTestCase):
         await self.peer.write(b"over TLS")
         while self.protocol.data != b"over TLS":
             await asyncio.sleep(0)
+
+    @for_each(error=(AssertionError, NotImplementedError))
+    async def test_transport_that_has_no_protocol_yet_is_upgraded(self, error):
+        # As one of another library can be.
+        await self.begin(0)
+        with mock.patch.object(self.transport, "get_protocol",
+                               side_effect=error):
+            async with self.doing(self.start_tls()) as upgrade:
+                await self.answer()
+                upgraded = await upgrade
+        upgraded.write(b"over TLS")
+        self.assertEqual(await self.peer.read(), b"over TLS")
 
     async def test_second_upgrade_of_a_stream_leaves_the_first_alone(self):
         reader, writer, self.peer = await self.connect_streams()
