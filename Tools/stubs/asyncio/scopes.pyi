@@ -1,7 +1,7 @@
 from asyncio.futures import Future
 from types import TracebackType
 from typing import Any, SupportsFloat
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
 
 __all__ = (
     "CancelScope",
@@ -15,6 +15,7 @@ __all__ = (
     "cancel_and_wait",
 )
 
+@disjoint_base
 class CancelScope:
     def __init__(
         self,
