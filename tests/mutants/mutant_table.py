@@ -74,9 +74,9 @@ MUTANTS = (
         stack += node.children
 """),
         ("a wrapped coroutine's task is in no group", """\
-        if unclaimed is not None:
+    if unclaimed is not None:
 """, """\
-        if False:
+    if False:
 """),
     ),
 
@@ -396,9 +396,8 @@ STORM_LIMIT = 99
                 self.armed -= 1
 """, ""),
         ("a task with scopes of its own joins its group without them", """\
-            outermost.parent = group
-            group.children[outermost] = None
-            push_down((outermost,))
+            outermost.link(group)
+            outermost.update()
 """, """\
             pass
 """),
@@ -458,19 +457,20 @@ STORM_LIMIT = 99
     # --- Deadlines -----------------------------------------------------------
     *_of(
         "cancellation.py",
-        ("a deadline moved to later fires at the earlier time", """\
-            elif node.deadline > due:
-                self._push(node)
-""", ""),
-        ("a deadline moved to earlier fires twice", """\
-            if node.queued != when:
+        ("a deadline that was moved fires at the earlier time, too", """\
+        entry[2] = entry[3] = None
 """, """\
-            if False:
+        entry[3] = None
 """),
         ("sweeping takes live deadlines away", """\
-            self._heap = [e for e in self._heap if e[2].queued == e[0]]
+        self._heap = [entry for entry in self._heap if entry[2] is not None]
 """, """\
-            self._heap = []
+        self._heap = []
+"""),
+        ("dead deadlines are never swept", """\
+        if len(self._heap) >= self._limit:
+""", """\
+        if False:
 """),
         ("of equal deadlines the later one comes first", """\
         self._order += 1
@@ -483,14 +483,49 @@ STORM_LIMIT = 99
         due, self._timer = self._due, None
 """),
         ("one deadline expires at a time", """\
-        while self._heap and (self._heap[0][0] <= due
+            while (when := self._first()) is not None and when <= due:
 """, """\
-        if self._heap and (self._heap[0][0] <= due
+            if (when := self._first()) is not None and when <= due:
 """),
         ("a dead deadline has a timer", """\
-                              or self._heap[0][2].queued != self._heap[0][0]):
+        while self._heap and self._heap[0][2] is None:
 """, """\
-                              or False):
+        while False:
+"""),
+        ("what is left is lost when one raises", """\
+        finally:
+            # If one has raised, the others are for another pass.
+            self._set_timer()
+""", """\
+        finally:
+            pass
+"""),
+        ("each block has a timer", """\
+            if self._due <= when:
+                return
+""", ""),
+        ("an earlier deadline waits for the timer of a later one", """\
+            if self._due <= when:
+                return
+""", """\
+            return
+"""),
+        ("the timer keeps the context of the first block alive", """\
+        self._timer = contextvars.Context().run(
+            self._loop.call_at, when, self._expire)
+""", """\
+        self._timer = self._loop.call_at(when, self._expire)
+"""),
+        ("a loop keeps what is armed when it is closed", """\
+            loop._py_deadlines = weakref.ref(deadlines)
+""", """\
+            loop._py_deadlines = weakref.ref(deadlines)
+            loop._kept_deadlines = deadlines
+"""),
+        ("a loop that takes no attribute is left with the timers", """\
+            deadlines._stop()
+""", """\
+            pass
 """),
     ),
 
@@ -505,39 +540,33 @@ STORM_LIMIT = 99
         ("a deadline set before the entry is overwritten by the timeout", """\
         self._timeout = None
 """, ""),
-        ("a shield that is put up later holds nothing that is pending", """\
-            canceller.hold_pending()
-        else:
+        ("a shield that is put up holds nothing that is pending", """\
+    scope._canceller.hold_pending()
 """, """\
-        else:
+    pass
 """),
         ("a shield that is put up later does not mark its context", """\
-            self._mark_context()
-            canceller.hold_pending()
-        else:
+    if value:
+        _put_up_shield(scope)
 """, """\
-            canceller.hold_pending()
-        else:
+    if value:
+        scope._canceller.hold_pending()
 """),
         ("cancel_called does not look at the clock", """\
-                self._look_at_clock(loop.time())
-        return self._node.cancelled
-""", """\
-                pass
-        return self._node.cancelled
-"""),
+        if self._state is not _State.CLOSED:
+            _look_at_clock(self)
+""", ""),
         ("leaving a scope does not look at the clock", """\
-            self._look_at_clock(canceller.loop.time())
-""", """\
-            pass
-"""),
+    scope._look_at_clock(canceller.loop.time())
+    absorbs""", """\
+    absorbs"""),
         ("a deadline moved into the past waits for a timer", """\
         elif deadline <= self._canceller.loop.time():
 """, """\
         elif False:
 """),
         ("a scope can be cancelled from another thread", """\
-        self._check_thread("cancel")
+        _check_thread(self, "cancel")
 """, ""),
         ("a deadline after a cancel() is called the cause", """\
         if not self._node.cancelled:
@@ -557,63 +586,67 @@ STORM_LIMIT = 99
             self._node.deadline = timeout + (loop.time() if loop else 0)
 """),
         ("a wrong exit leaves the scope open", """\
-            self._abandon()
+    scope._abandon()
 """, ""),
         ("a scope that is not cancelled absorbs", """\
-        absorbs = (exc is not None and self._node.cancelled
+    absorbs = (node.cancelled
 """, """\
-        absorbs = (exc is not None
+    absorbs = (True
 """),
         ("the inner of two cancelled scopes absorbs", """\
-                   and (self._node.hides or parent is None
-                        or not parent.effective)
+               and (node.hides or node.parent is None
+                    or not node.parent.effective)
 """, ""),
         ("an edge is swallowed with the level", """\
-                   and canceller.outstanding() <= self._baseline)
+               and canceller.outstanding() <= scope._baseline)
 """, """\
-                   )
+               )
 """),
         ("old requests keep a scope from absorbing", """\
-                   and canceller.outstanding() <= self._baseline)
+               and canceller.outstanding() <= scope._baseline)
 """, """\
-                   and not canceller.outstanding())
+               and not canceller.outstanding())
 """),
         ("requests held by shields keep a scope from absorbing", """\
-                   and canceller.outstanding() <= self._baseline)
+               and canceller.outstanding() <= scope._baseline)
 """, """\
-                   and canceller.task.cancelling() <= self._baseline)
+               and canceller.task.cancelling() <= scope._baseline)
 """),
         ("a group's other errors are taken for cancellation", """\
-            self._caught = rest is not exc
+        scope._caught = rest is not exc
 """, """\
-            self._caught = True
+        scope._caught = True
 """),
         ("an absorbed delivery counts for a storm", """\
-            canceller.streak = 0
+        canceller.streak = 0
 """, """\
-            pass
+        pass
 """),
         ("leaving any scope ends a storm", """\
-        if self._caught:
+    if scope._caught:
 """, """\
-        if True:
+    if True:
 """),
         ("TimeoutError comes for a cancel(), too", """\
-            if self._fails and self._by_deadline:
+        if scope._fails and scope._by_deadline:
 """, """\
-            if self._fails:
+        if scope._fails:
 """),
         ("TimeoutError replaces other errors", """\
-            if rest is not None:
+        if rest is not None:
+            _raise_rest(rest)
 """, """\
-            if rest is not None and not self._fails:
+        if rest is not None and not scope._fails:
+            _raise_rest(rest)
 """),
         ("fail_after() raises TimeoutError though nothing was cancelled", """\
-            if not self._caught:
+            self._close()
+            return False
 """, """\
-            if self._fails and self._by_deadline and exc is None:
+            self._close()
+            if self._fails and self._by_deadline:
                 raise TimeoutError
-            if not self._caught:
+            return False
 """),
         ("leaving a shield by async with does not deliver", """\
         if shielded and (exc is None or absorbed):
@@ -651,19 +684,19 @@ STORM_LIMIT = 99
         if deadline is not None and deadline < now:
 """),
         ("a closed shield still marks its context", """\
-            if node in inside:
+    if node in inside:
 """, """\
-            if False:
+    if False:
 """),
         ("a closed shield marks its context as outside of all", """\
-                    tuple(n for n in inside if n is not node))
+        cancellation._inside.set(tuple(n for n in inside if n is not node))
 """, """\
-                    ())
+        cancellation._inside.set(())
 """),
         ("a shield set from outside marks the context of whoever sets it", """\
-        if _current_task() is self._canceller.task:
+    if _current_task() is scope._canceller.task:
 """, """\
-        if True:
+    if True:
 """),
         ("what is no int or float is refused", """\
             value = value.__float__()
@@ -752,6 +785,21 @@ STORM_LIMIT = 99
     ends_here = not cancellation.is_asked_by_others(timeout)
 """, """\
     ends_here = not cancellation.has_new_requests(timeout)
+"""),
+        ("what is no finite number is among the deadlines", """\
+    return when if math.isfinite(when) else None
+""", """\
+    return when
+"""),
+        ("a timeout asks its task in the context of the timer", """\
+    context.run(cancellation.ask, timeout)
+""", """\
+    cancellation.ask(timeout)
+"""),
+        ("a timeout that has ended is armed still", """\
+        cancellation.disarm(self)
+""", """\
+        pass
 """),
         ("a timeout makes no timer when its task suspends", """\
         if self._timer is None and self._when is not None:
