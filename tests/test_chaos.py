@@ -86,7 +86,7 @@ def test_a_seed_gives_the_same_scenario_again():
 BROKEN = """\
 import runpy, sys
 from asyncio import cancellation
-cancellation.Node.text = lambda node: "wrong"
+cancellation._PyNode.text = lambda node: "wrong"
 runpy.run_path({fuzzer!r}, run_name="__main__")
 """
 

@@ -90,6 +90,10 @@ class VirtualUvloop(uvloop.Loop):
         self._ending = True
         super().stop()
 
+    def close(self):
+        self._scheduled.clear()
+        super().close()
+
     def _keep_passing(self):
         if not self._passing:
             self._passing = True
