@@ -27,7 +27,9 @@ OWN_FILES = {
         '#include "probe.h"\n\nint\n_asyncio_probe(void)\n{\n'
         "    return PROBE;\n}\n",
 }
-OBJECTS = ["Modules/_asyncio/canceller.o", "Modules/_asyncio/probe.o",
+OBJECTS = ["Modules/_asyncio/canceller.o", "Modules/_asyncio/deadlines.o",
+           "Modules/_asyncio/nodes.o", "Modules/_asyncio/probe.o",
+           "Modules/_asyncio/scopes.o", "Modules/_asyncio/steps.o",
            "Modules/_asyncio/timeouts.o", "Modules/_asynciomodule.o"]
 # What a topic that adds a C file changes in CPython's: (path, a text that is
 # there once, and what it becomes).
