@@ -5,6 +5,7 @@ __all__ = ()
 
 import contextvars
 import heapq
+import weakref
 
 from . import exceptions
 from . import futures
@@ -58,7 +59,7 @@ class Node:
     """
 
     __slots__ = ("parent", "host", "members", "children", "owner", "deadline",
-                 "queued", "cancelled", "effective", "hides", "holds", "msg",
+                 "cancelled", "effective", "hides", "holds", "msg",
                  "__weakref__")
 
     def __init__(self):
@@ -70,13 +71,10 @@ class Node:
         self.members = None
         # Open nodes whose parent this is, in their order.
         self.children = {}
-        # What the user holds, while it is open: told when the deadline
-        # passes.
+        # What the user holds, while it is open: asked to look at the clock.
         self.owner = None
         # On loop.time(), or None.
         self.deadline = None
-        # The deadline of its live entry in Deadlines, or None.
-        self.queued = None
         self.cancelled = False
         # Cancelled, or below a cancelled node that is not hidden.
         self.effective = False
@@ -88,10 +86,16 @@ class Node:
         self.msg = None
 
     def attach(self, parent):
-        self.parent = parent
-        if parent is not None:
-            parent.children[self] = None
+        self.link(parent)
         self.effective = self._is_effective()
+
+    def link(self, parent):
+        """Hang it below *parent*; update() is to tell what that changes."""
+        if parent is not None:
+            if type(parent) is not type(self):
+                raise TypeError("a tree has nodes of one class only")
+            parent.children[self] = None
+        self.parent = parent
 
     def detach(self):
         """Leave the tree; what is below gets to the parent."""
@@ -109,7 +113,11 @@ class Node:
         if not self.cancelled:
             self.cancelled = True
             self.msg = msg
-            push_down((self,))
+            self.update()
+
+    def update(self):
+        """Tell what is below of a change in this node."""
+        push_down((self,))
 
     def visible(self):
         """Iterate over the nodes whose cancellation is seen here."""
@@ -130,22 +138,11 @@ class Node:
 
     def create(self, make, coro, **kwargs):
         """Return make(coro, **kwargs): a task of this node's group."""
-        owners = tasks._pending_owners
-        owners[id(coro)] = self
-        try:
-            task = make(coro, **kwargs)
-        finally:
-            unclaimed = owners.pop(id(coro), None)
-        if unclaimed is not None:
-            # A factory wrapped the coroutine, or has tasks of its own.
-            self.adopt(task)
-        return task
+        return create_below(self, make, coro, **kwargs)
 
     def adopt(self, task):
         """Take a new task of this node's group, before its first step."""
-        canceller = canceller_of(task)
-        if canceller is not None and canceller.group is None:
-            canceller.join(self)
+        adopt_below(self, task)
 
     def _is_effective(self):
         return self.cancelled or (not self.hides and self.parent is not None
@@ -158,6 +155,37 @@ class Node:
         if self.host is not None and self.host.node is self:
             return [self.host]
         return []
+
+
+_PyNode = Node
+
+try:
+    from _asyncio import Node
+except ImportError:
+    pass
+else:
+    _CNode = Node
+
+
+# The Node in C calls these two, too.
+
+def create_below(node, make, coro, /, **kwargs):
+    owners = tasks._pending_owners
+    owners[id(coro)] = node
+    try:
+        task = make(coro, **kwargs)
+    finally:
+        unclaimed = owners.pop(id(coro), None)
+    if unclaimed is not None:
+        # A factory wrapped the coroutine, or has tasks of its own.
+        node.adopt(task)
+    return task
+
+
+def adopt_below(node, task):
+    canceller = canceller_of(task)
+    if canceller is not None and canceller.group is None:
+        canceller.join(node)
 
 
 def push_down(nodes):
@@ -527,9 +555,8 @@ class _Rules:
             outermost = self.node
             while outermost.parent is not None:
                 outermost = outermost.parent
-            outermost.parent = group
-            group.children[outermost] = None
-            push_down((outermost,))
+            outermost.link(group)
+            outermost.update()
         else:
             self.node = group
             self.deliver()
@@ -737,6 +764,10 @@ def cancelled_error(msg):
     return exceptions.CancelledError(msg)
 
 
+# A future in Python waits in a frame of its own.
+_await_future = futures._PyFuture.__await__.__code__
+
+
 def _place(task):
     """Return where the innermost coroutine of a parked task stands."""
     awaitable, place = task.get_coro(), "an unknown place"
@@ -744,7 +775,7 @@ def _place(task):
         frame = (getattr(awaitable, "cr_frame", None)
                  or getattr(awaitable, "gi_frame", None)
                  or getattr(awaitable, "ag_frame", None))
-        if frame is not None:
+        if frame is not None and frame.f_code is not _await_future:
             place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         awaitable = (getattr(awaitable, "cr_await", None)
                      or getattr(awaitable, "gi_yieldfrom", None)
@@ -752,88 +783,125 @@ def _place(task):
     return place
 
 
+# Deadlines that are armed.
+#
+# All of a loop's are in one queue with one timer, which is for the earliest
+# of them or for an earlier time: it is not taken away when a block ends, but
+# fires for nothing then, once.  The timer owns the queue, and the loop's
+# attribute is a weak reference: a loop that is closed lets its timers go, and
+# with them all that was armed.  So the context of the timer is an empty one.
+#
+# Who is queued has ``_queued``, which is for this alone, and ``_expire()``.
+
+
 class Deadlines:
-    """The armed deadlines of a loop's nodes, on one timer."""
+    """The armed deadlines of a loop, on one timer."""
 
     def __init__(self, loop):
         self._loop = loop
-        # (deadline, order, node); dead if the node has another one queued.
+        # [deadline, order, owner, self if it is not shared]; the owner is
+        # None in a dead one.
         self._heap = []
         self._order = 0
-        self._dead = 0
-        # The timer for the earliest entry, or for an earlier time; and that
-        # time, which not every loop's handles can tell.
+        # The length of the heap at which dead ones are swept.
+        self._limit = 32
+        # The timer, and its time, which not every loop's handles can tell.
         self._timer = None
         self._due = None
+        # The loop has it.  Else it is for one owner, and nobody else can use
+        # what is left of its timer.
+        self._is_shared = True
 
-    def arm(self, node):
-        """Queue the deadline of *node*, or move it in the queue."""
-        if node.queued is not None:
-            if node.queued <= node.deadline:
-                # _expire() puts it where it belongs.
-                return
-            self._drop(node)
-        self._push(node)
+    def __len__(self):
+        return sum(entry[2] is not None for entry in self._heap)
+
+    def arm(self, owner, when):
+        """Queue *owner*, which is in no queue, until *when*."""
+        self._order += 1
+        owner._queued = [when, self._order, owner,
+                         None if self._is_shared else self]
+        heapq.heappush(self._heap, owner._queued)
+        if len(self._heap) >= self._limit:
+            self._sweep()
         self._set_timer()
 
-    def disarm(self, node):
-        if node.queued is None:
-            return
-        self._drop(node)
-        if not self._heap and self._timer is not None:
+    def _stop(self):
+        if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _drop(self, node):
-        """Make the entry of *node* dead, and sweep if most of them are."""
-        node.queued = None
-        self._dead += 1
-        if self._dead * 2 > len(self._heap) + 16 or (
-                self._dead == len(self._heap)):
-            self._heap = [e for e in self._heap if e[2].queued == e[0]]
-            heapq.heapify(self._heap)
-            self._dead = 0
+    def _sweep(self):
+        self._heap = [entry for entry in self._heap if entry[2] is not None]
+        heapq.heapify(self._heap)
+        self._limit = max(32, 2 * len(self._heap))
 
-    def _push(self, node):
-        node.queued = node.deadline
-        self._order += 1
-        heapq.heappush(self._heap, (node.deadline, self._order, node))
+    def _first(self):
+        """Return the earliest deadline, or None."""
+        while self._heap and self._heap[0][2] is None:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
 
     def _set_timer(self):
-        when = self._heap[0][0]
+        when = self._first()
+        if when is None:
+            return
         if self._timer is not None:
             if self._due <= when:
                 return
             self._timer.cancel()
         self._due = when
-        self._timer = self._loop.call_at(when, self._expire)
+        self._timer = contextvars.Context().run(
+            self._loop.call_at, when, self._expire)
 
     def _expire(self):
         due, self._timer = max(self._due, self._loop.time()), None
-        expired = []
-        while self._heap and (self._heap[0][0] <= due
-                              or self._heap[0][2].queued != self._heap[0][0]):
-            when, _, node = heapq.heappop(self._heap)
-            if node.queued != when:
-                # No timer is for a dead one.
-                self._dead -= 1
-            elif node.deadline > due:
-                self._push(node)
-            else:
-                node.queued = None
-                expired.append(node)
-        if self._heap:
+        try:
+            while (when := self._first()) is not None and when <= due:
+                owner = heapq.heappop(self._heap)[2]
+                owner._queued = None
+                owner._expire()
+        finally:
+            # If one has raised, the others are for another pass.
             self._set_timer()
-        for node in expired:
-            node.owner._expire()
 
 
 def deadlines_of(loop):
-    try:
-        return loop._scope_deadlines
-    except AttributeError:
-        loop._scope_deadlines = Deadlines(loop)
-        return loop._scope_deadlines
+    """Return the Deadlines of *loop*, which may be new ones."""
+    ref = getattr(loop, "_py_deadlines", None)
+    deadlines = ref() if isinstance(ref, weakref.ref) else None
+    if deadlines is None:
+        deadlines = _PyDeadlines(loop)
+        try:
+            loop._py_deadlines = weakref.ref(deadlines)
+        except (AttributeError, TypeError):
+            deadlines._is_shared = False
+    return deadlines
+
+
+def arm(owner, loop, when):
+    """Queue *owner* until *when*, or move it in its queue."""
+    disarm(owner)
+    _py_deadlines_of(loop).arm(owner, when)
+
+
+def disarm(owner):
+    """Take *owner* out of its queue, if it is in one."""
+    entry, owner._queued = owner._queued, None
+    if entry is not None:
+        deadlines = entry[3]
+        entry[2] = entry[3] = None
+        if deadlines is not None:
+            deadlines._stop()
+
+
+_PyDeadlines, _py_deadlines_of = Deadlines, deadlines_of
+
+try:
+    from _asyncio import Deadlines, deadlines_of
+except ImportError:
+    pass
+else:
+    _CDeadlines, _c_deadlines_of = Deadlines, deadlines_of
 
 
 # Last, as tasks needs timeouts, which need Guard.

@@ -38,7 +38,7 @@ class CancelScope:
 
     __slots__ = ("_node", "_canceller", "_state", "_timeout", "_thread",
                  "_by_deadline", "_caught", "_fails", "_armed",
-                 "_baseline", "__weakref__")
+                 "_queued", "_baseline", "__weakref__")
 
     def __init__(self, *, timeout=None, deadline=None, shield=False):
         if timeout is not None and deadline is not None:
@@ -58,18 +58,15 @@ class CancelScope:
         self._fails = False
         # The task has suspended in the block: a deadline has its timer.
         self._armed = False
+        # For the deadlines of the loop.
+        self._queued = None
+        self._baseline = 0
 
     def __repr__(self):
-        info = [self._state.value]
-        if self._node.cancelled:
-            info.append("cancelled")
-        elif self._node.effective:
-            info.append("cancelled from outside")
-        if self.shield:
-            info.append("shield")
-        if self._node.deadline is not None:
-            info.append(f"deadline={self._node.deadline:.3f}")
-        return f"<{type(self).__name__} {' '.join(info)} at {id(self):#x}>"
+        return _describe(self)
+
+    def __reduce__(self):
+        return _refuse_copy(self)
 
     @property
     def deadline(self):
@@ -82,7 +79,7 @@ class CancelScope:
     @deadline.setter
     def deadline(self, when):
         when = _number("deadline", when)
-        self._check_thread("set the deadline of")
+        _check_thread(self, "set the deadline of")
         self._node.deadline = when
         self._timeout = None
         if self._state is _State.OPEN and self._armed:
@@ -95,29 +92,13 @@ class CancelScope:
 
     @shield.setter
     def shield(self, value):
-        self._check_thread("set the shield of")
-        value = bool(value)
-        if value is self._node.holds:
-            return
-        self._node.hides = self._node.holds = value
-        if self._state is not _State.OPEN:
-            return
-        canceller = self._canceller
-        if value:
-            self._mark_context()
-            canceller.hold_pending()
-        else:
-            canceller.release()
-        cancellation.push_down((self._node,))
+        _set_shield(self, bool(value))
 
     @property
     def cancel_called(self):
         """cancel() was called, or the deadline has passed."""
         if self._state is not _State.CLOSED:
-            loop = (events._get_running_loop() if self._canceller is None
-                    else self._canceller.loop)
-            if loop is not None:
-                self._look_at_clock(loop.time())
+            _look_at_clock(self)
         return self._node.cancelled
 
     @property
@@ -137,7 +118,7 @@ class CancelScope:
         RuntimeError is raised in another thread than the block's:
         loop.call_soon_threadsafe() is the way from there.
         """
-        self._check_thread("cancel")
+        _check_thread(self, "cancel")
         self._node.cancel(msg)
 
     def _expire(self):
@@ -149,19 +130,7 @@ class CancelScope:
     # The block.
 
     def __enter__(self):
-        if self._state is not _State.NEW:
-            raise RuntimeError(f"{self!r} was entered already: a scope serves "
-                               "one with statement")
-        task = _current_task()
-        if task is None:
-            raise RuntimeError(f"{self!r} cannot be entered outside of a task: "
-                               "use it in a coroutine of asyncio.run() or "
-                               "create_task()")
-        canceller = cancellation.canceller_of(task)
-        if canceller is None:
-            raise RuntimeError(
-                f"{self!r} cannot be entered in {task!r}: its class does not "
-                "support cancel scopes; derive it from asyncio.Task")
+        canceller = _canceller_for(self)
         self._state = _State.OPEN
         self._canceller = canceller
         self._thread = threading.get_ident()
@@ -171,45 +140,21 @@ class CancelScope:
         canceller.enter(self)
         canceller.push(self._node)
         if self._node.holds:
-            self._mark_context()
-            canceller.hold_pending()
+            _put_up_shield(self)
         return self
 
     def __exit__(self, exc_type, exc, tb):
-        canceller = self._canceller
-        wrong = self._find_misuse()
-        if wrong is not None:
-            self._abandon()
-            if exc_type is GeneratorExit and _current_task() is None:
-                # The coroutine is destroyed: no one is doing it wrong.
-                return False
-            raise RuntimeError(wrong)
-        if exc is not None:
-            self._look_at_clock(canceller.loop.time())
-        parent = self._node.parent
-        absorbs = (exc is not None and self._node.cancelled
-                   and (self._node.hides or parent is None
-                        or not parent.effective)
-                   and canceller.outstanding() <= self._baseline)
-        rest = exc
-        if absorbs:
-            rest = _without_cancellation(exc)
-            self._caught = rest is not exc
-        if self._caught:
-            # What was delivered has had its effect.
-            canceller.streak = 0
         try:
+            wrong = _find_misuse(self)
+            if wrong is not None:
+                return _exit_wrongly(self, exc_type, wrong)
+            if exc is not None:
+                return _exit_in(self, exc)
             self._close()
-            if not self._caught:
-                return False
-            if rest is not None:
-                _raise_rest(rest)
-            if self._fails and self._by_deadline:
-                raise TimeoutError from exc
-            return True
+            return False
         finally:
             # Break the cycle of the frame and the exception.
-            del exc, rest, tb
+            del exc, tb
 
     async def __aenter__(self):
         return self.__enter__()
@@ -218,12 +163,7 @@ class CancelScope:
         canceller, shielded = self._canceller, self._node.holds
         absorbed = self.__exit__(exc_type, exc, tb)
         if shielded and (exc is None or absorbed):
-            pending = canceller.take_pending()
-            if pending is not None:
-                try:
-                    raise pending from None
-                finally:
-                    del pending
+            _raise_pending(canceller)
         return absorbed
 
     # Guards: the task's Canceller calls these.
@@ -239,15 +179,14 @@ class CancelScope:
             self._close()
 
     def _move_deadline(self):
-        deadlines = cancellation.deadlines_of(self._canceller.loop)
         deadline = self._node.deadline
         if deadline is None or deadline == math.inf:
-            deadlines.disarm(self._node)
+            cancellation.disarm(self)
         elif deadline <= self._canceller.loop.time():
-            deadlines.disarm(self._node)
+            cancellation.disarm(self)
             self._expire()
         elif not self._node.cancelled:
-            deadlines.arm(self._node)
+            cancellation.arm(self, self._canceller.loop, deadline)
 
     def _look_at_clock(self, now):
         deadline = self._node.deadline
@@ -257,48 +196,162 @@ class CancelScope:
     def _close(self):
         canceller, self._canceller = self._canceller, None
         self._state = _State.CLOSED
-        node = self._node
         # Break the cycle.
-        node.owner = None
-        if node.queued is not None:
-            cancellation.deadlines_of(canceller.loop).disarm(node)
+        self._node.owner = None
+        cancellation.disarm(self)
         canceller.leave(self)
-        canceller.pop(node)
-        if node.holds:
-            inside = cancellation._inside.get()
-            if node in inside:
-                cancellation._inside.set(
-                    tuple(n for n in inside if n is not node))
-            if canceller.task is not None:
-                canceller.release()
+        canceller.pop(self._node)
+        if self._node.holds:
+            _take_off_shield(self._node, canceller)
 
-    def _find_misuse(self):
-        """Return what is wrong with leaving the block here, or None."""
-        if self._state is not _State.OPEN:
-            return (f"{self!r} is left, but is not entered: use it in a with "
-                    "statement")
-        task = _current_task()
-        if task is not self._canceller.task:
-            return (f"{self!r} is left in {task!r}, but was entered in "
-                    f"{self._canceller.task!r}: leave it there")
-        if self._canceller.node is not self._node:
-            return (f"{self!r} is left before what was entered inside of it: "
-                    "leave scopes in the reverse order")
-        return None
 
-    def _mark_context(self):
-        # Set from outside of the task, the task's context cannot be marked.
-        if _current_task() is self._canceller.task:
-            inside = cancellation._inside.get()
-            if self._node not in inside:
-                cancellation._inside.set(inside + (self._node,))
+# What happens less often; the scope in C calls these, too.
 
-    def _check_thread(self, action):
-        if (self._state is _State.OPEN
-                and self._thread != threading.get_ident()):
-            raise RuntimeError(
-                f"another thread than its own cannot {action} {self!r}: use "
-                "loop.call_soon_threadsafe()")
+def _describe(scope):
+    node = scope._node
+    info = [scope._state.value]
+    if node.cancelled:
+        info.append("cancelled")
+    elif node.effective:
+        info.append("cancelled from outside")
+    if node.holds:
+        info.append("shield")
+    if node.deadline is not None:
+        info.append(f"deadline={node.deadline:.3f}")
+    return f"<{type(scope).__name__} {' '.join(info)} at {id(scope):#x}>"
+
+
+def _refuse_copy(scope):
+    raise TypeError(f"cannot pickle {type(scope).__name__!r} object")
+
+
+def _canceller_for(scope):
+    """Return the Canceller of the task in which *scope* can be entered."""
+    if scope._state is not _State.NEW:
+        raise RuntimeError(f"{scope!r} was entered already: a scope serves "
+                           "one with statement")
+    task = _current_task()
+    if task is None:
+        raise RuntimeError(f"{scope!r} cannot be entered outside of a task: "
+                           "use it in a coroutine of asyncio.run() or "
+                           "create_task()")
+    canceller = cancellation.canceller_of(task)
+    if canceller is None:
+        raise RuntimeError(
+            f"{scope!r} cannot be entered in {task!r}: its class does not "
+            "support cancel scopes; derive it from asyncio.Task")
+    return canceller
+
+
+def _find_misuse(scope):
+    """Return what is wrong with leaving the block here, or None."""
+    if scope._state is not _State.OPEN:
+        return (f"{scope!r} is left, but is not entered: use it in a with "
+                "statement")
+    task = _current_task()
+    if task is not scope._canceller.task:
+        return (f"{scope!r} is left in {task!r}, but was entered in "
+                f"{scope._canceller.task!r}: leave it there")
+    if scope._canceller.node is not scope._node:
+        return (f"{scope!r} is left before what was entered inside of it: "
+                "leave scopes in the reverse order")
+    return None
+
+
+def _exit_wrongly(scope, exc_type, wrong=None):
+    if wrong is None:
+        wrong = _find_misuse(scope)
+    scope._abandon()
+    if exc_type is GeneratorExit and _current_task() is None:
+        # The coroutine is destroyed: no one is doing it wrong.
+        return False
+    raise RuntimeError(wrong)
+
+
+def _exit_in(scope, exc):
+    """The block ends in *exc*: return true if that is absorbed."""
+    canceller, node = scope._canceller, scope._node
+    scope._look_at_clock(canceller.loop.time())
+    absorbs = (node.cancelled
+               and (node.hides or node.parent is None
+                    or not node.parent.effective)
+               and canceller.outstanding() <= scope._baseline)
+    rest = exc
+    if absorbs:
+        rest = _without_cancellation(exc)
+        scope._caught = rest is not exc
+    if scope._caught:
+        # What was delivered has had its effect.
+        canceller.streak = 0
+    try:
+        scope._close()
+        if not scope._caught:
+            return False
+        if rest is not None:
+            _raise_rest(rest)
+        if scope._fails and scope._by_deadline:
+            raise TimeoutError from exc
+        return True
+    finally:
+        # Break the cycle of the frame and the exception.
+        del exc, rest
+
+
+def _raise_pending(canceller):
+    """Raise the CancelledError that is due on leaving a shield, if any."""
+    pending = canceller.take_pending()
+    if pending is not None:
+        try:
+            raise pending from None
+        finally:
+            del pending
+
+
+def _look_at_clock(scope):
+    loop = (events._get_running_loop() if scope._canceller is None
+            else scope._canceller.loop)
+    if loop is not None:
+        scope._look_at_clock(loop.time())
+
+
+def _set_shield(scope, value):
+    _check_thread(scope, "set the shield of")
+    node = scope._node
+    if value is node.holds:
+        return
+    node.hides = node.holds = value
+    if scope._state is not _State.OPEN:
+        return
+    if value:
+        _put_up_shield(scope)
+    else:
+        scope._canceller.release()
+    node.update()
+
+
+def _put_up_shield(scope):
+    # Set from outside of the task, the task's context cannot be marked.
+    if _current_task() is scope._canceller.task:
+        inside = cancellation._inside.get()
+        if scope._node not in inside:
+            cancellation._inside.set(inside + (scope._node,))
+    scope._canceller.hold_pending()
+
+
+def _take_off_shield(node, canceller):
+    inside = cancellation._inside.get()
+    if node in inside:
+        cancellation._inside.set(tuple(n for n in inside if n is not node))
+    if canceller.task is not None:
+        canceller.release()
+
+
+def _check_thread(scope, action):
+    if (scope._state is _State.OPEN
+            and scope._thread != threading.get_ident()):
+        raise RuntimeError(
+            f"another thread than its own cannot {action} {scope!r}: use "
+            "loop.call_soon_threadsafe()")
 
 
 def _number(name, value):
@@ -312,6 +365,11 @@ def _number(name, value):
                             f"{type(value).__name__}") from None
     if value != value:
         raise ValueError(f"{name} must not be NaN")
+    try:
+        float(value)
+    except OverflowError:
+        # An int that no clock will reach, or has reached ever.
+        value = math.copysign(math.inf, -1 if value < 0 else 1)
     return value
 
 
@@ -364,6 +422,22 @@ def fail_at(when, *, shield=False):
     scope = CancelScope(deadline=when, shield=shield)
     scope._fails = True
     return scope
+
+
+_PyCancelScope = CancelScope
+_py_move_on_after, _py_move_on_at = move_on_after, move_on_at
+_py_fail_after, _py_fail_at = fail_after, fail_at
+
+try:
+    from _asyncio import (
+        CancelScope, move_on_after, move_on_at, fail_after, fail_at,
+    )
+except ImportError:
+    pass
+else:
+    _CCancelScope = CancelScope
+    _c_move_on_after, _c_move_on_at = move_on_after, move_on_at
+    _c_fail_after, _c_fail_at = fail_after, fail_at
 
 
 def current_effective_deadline():

@@ -3,6 +3,7 @@
 __all__ = ("Timeout", "timeout", "timeout_at")
 
 import enum
+import math
 import typing
 
 from . import cancellation
@@ -17,9 +18,10 @@ from . import tasks
 # to stop.  On leaving the block it takes the request back.  If then nobody
 # else asks the task to stop, the CancelledError becomes a TimeoutError.
 #
-# The timer of a deadline that is in the future is made when the task first
-# suspends in the block; most blocks end before.  A task that has no Canceller
-# does not say when it suspends: there the timer is made on entry.
+# A deadline that is in the future is armed when the task first suspends in
+# the block; most blocks end before.  It is then among the Deadlines of the
+# loop.  A task that has no Canceller does not say when it suspends: there a
+# timer is made on entry, and so is one for what is due then.
 
 
 class _State(enum.Enum):
@@ -37,9 +39,11 @@ class Timeout(cancellation.Guard):
     It is made by timeout() and timeout_at().
     """
 
-    # What will call _on_timeout(); None before it is made, and after.
+    # What will call _on_timeout(), if it is not among the loop's Deadlines.
     _timer = None
-    # A timer is made at once when there is a deadline.
+    # For the Deadlines.
+    _queued = None
+    # The task has suspended in the block, or has no Canceller.
     _armed = False
 
     def __init__(self, when):
@@ -107,9 +111,17 @@ class Timeout(cancellation.Guard):
         if self._when <= loop.time():
             self._timer = loop.call_soon(self._on_timeout)
         elif self._armed:
+            self._set_later(loop)
+
+    def _set_later(self, loop):
+        when = _as_deadline(self._when) if self._is_known else None
+        if when is not None:
+            cancellation.arm(self, loop, when)
+        else:
             self._timer = loop.call_at(self._when, self._on_timeout)
 
     def _disarm(self):
+        cancellation.disarm(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -119,19 +131,32 @@ class Timeout(cancellation.Guard):
         self._state = _State.EXPIRING
         cancellation.ask(self)
 
+    def _expire(self):
+        """The deadline has passed; called by the Deadlines."""
+        self._state = _State.EXPIRING
+        _ask_in_context(self)
+
     # The task's Canceller calls these.
 
     def _arm(self):
         self._armed = True
         if self._timer is None and self._when is not None:
-            self._timer = events.get_running_loop().call_at(
-                self._when, self._on_timeout)
+            self._set_later(events.get_running_loop())
 
     def _abandon(self):
         self._disarm()
 
 
-# The Timeout in C calls these four, too.
+def _as_deadline(when):
+    """Return the float of a time that Deadlines can have, or None."""
+    try:
+        when = float(when)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return when if math.isfinite(when) else None
+
+
+# The Timeout in C calls these five, too.
 
 _ask = cancellation.ask
 _begin_elsewhere = cancellation.begin
@@ -140,6 +165,13 @@ _begin_elsewhere = cancellation.begin
 def _leave_elsewhere(timeout, task):
     timeout._task = task
     cancellation.leave(timeout)
+
+
+def _ask_in_context(timeout):
+    """Ask the task to stop, as a timer made by the task would."""
+    # A copy, as for any timer: that of the task can be entered already.
+    context = timeout._task.get_context().copy()
+    context.run(cancellation.ask, timeout)
 
 
 def _end_expired(timeout, exc):

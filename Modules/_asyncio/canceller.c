@@ -11,7 +11,7 @@
 #include "Python.h"
 #include "structmember.h"
 #include "pycore_pyerrors.h"      // _PyErr_ChainExceptions1()
-#include "canceller.h"
+#include "scopes.h"
 
 static inline int
 is_none(PyObject *field)
@@ -30,6 +30,15 @@ call(PyObject *self, PyObject *name, PyObject *arg)
     Py_DECREF(self);
     Py_XDECREF(res);
     return res == NULL ? -1 : 0;
+}
+
+/* Return the node that the task is in, borrowed, if that is one in C.  */
+static inline NodeObject *
+node_in_c(CancellerState *state, CancellerObject *self)
+{
+    PyTypeObject *type = asyncio_scope_state(state->module)->node_type;
+    return (self->node != NULL && Py_IS_TYPE(self->node, type)
+            ? (NodeObject *)self->node : NULL);
 }
 
 static void
@@ -71,7 +80,13 @@ asyncio_canceller_park(CancellerState *state, CancellerObject *self, int told)
         delivered_edge(self);
     }
     else if (!is_none(self->node)) {
-        return call((PyObject *)self, state->park_below, NULL);
+        NodeObject *node = node_in_c(state, self);
+        if (node == NULL) {
+            return call((PyObject *)self, state->park_below, NULL);
+        }
+        if (node->effective) {
+            return asyncio_canceller_deliver(state, self);
+        }
     }
     return 0;
 }
@@ -100,13 +115,20 @@ resume_below(CancellerState *state, CancellerObject *self, PyObject **exc,
     return 0;
 }
 
+static int
+is_perhaps_cancelled(CancellerState *state, CancellerObject *self)
+{
+    NodeObject *node = node_in_c(state, self);
+    return node != NULL ? node->effective : !is_none(self->node);
+}
+
 int
 asyncio_canceller_resume(CancellerState *state, CancellerObject *self,
                          PyObject *cancelled_error, PyObject **exc,
                          int *owned)
 {
     if (!is_none(self->handle) || (self->yielded && *exc == NULL
-                                   && !is_none(self->node))) {
+                                   && is_perhaps_cancelled(state, self))) {
         return resume_below(state, self, exc, owned);
     }
     if (!(self->accepted && *exc != NULL
@@ -128,6 +150,20 @@ asyncio_canceller_finish(CancellerState *state, CancellerObject *self)
     }
     PyErr_SetRaisedException(exc);
     return 0;
+}
+
+int
+asyncio_canceller_make(PyObject *task)
+{
+    PyObject *module = PyImport_ImportModule("asyncio.cancellation");
+    if (module == NULL) {
+        return -1;
+    }
+    PyObject *canceller = PyObject_CallMethod(module, "canceller_of", "O",
+                                              task);
+    Py_DECREF(module);
+    Py_XDECREF(canceller);
+    return canceller == NULL ? -1 : 0;
 }
 
 int
@@ -178,6 +214,75 @@ asyncio_canceller_call_owner(CancellerState *state, PyObject *owners,
     }
     int res = call(owner, state->adopt, task);
     Py_DECREF(owner);
+    return res;
+}
+
+/* --- Level --- */
+
+/* Cancel a plain future, the first time in a row of waits.  */
+static int
+ask_plain(CancellerState *state, CancellerObject *self, NodeObject *node,
+          PyObject *future)
+{
+    PyObject *msg = Py_NewRef(asyncio_node_text(node));
+    self->told = 1;
+    Py_INCREF(self);
+    int accepted = asyncio_future_cancel(state->module, future, msg);
+    if (accepted >= 0) {
+        self->accepted = (char)accepted;
+        self->streak += accepted;
+    }
+    Py_DECREF(self);
+    Py_DECREF(msg);
+    return accepted < 0 ? -1 : 0;
+}
+
+int
+asyncio_canceller_deliver(CancellerState *state, CancellerObject *self)
+{
+    if (is_none(self->task) || self->told || !is_none(self->handle)) {
+        return 0;
+    }
+    NodeObject *node = node_in_c(state, self);
+    PyObject *future = asyncio_plain_waiter(state->module, self->task);
+    if (node != NULL && future != NULL && self->streak == 0) {
+        return node->effective ? ask_plain(state, self, node, future) : 0;
+    }
+    return call((PyObject *)self, state->deliver_below, NULL);
+}
+
+/* --- Nodes --- */
+
+int
+asyncio_canceller_push(CancellerState *state, CancellerObject *self,
+                       NodeObject *node)
+{
+    NodeObject *parent = node_in_c(state, self);
+    if (parent == NULL && !is_none(self->node)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "a tree has nodes of one class only");
+        return -1;
+    }
+    Py_XSETREF(node->host, Py_NewRef(self));
+    asyncio_node_attach(node, parent);
+    Py_XSETREF(self->node, Py_NewRef(node));
+    return 0;
+}
+
+int
+asyncio_canceller_pop(CancellerState *state, CancellerObject *self,
+                      NodeObject *node)
+{
+    if (PyList_GET_SIZE(self->held) > 0 || PyList_GET_SIZE(self->pending) > 0)
+    {
+        return call((PyObject *)self, state->pop_below, (PyObject *)node);
+    }
+    Py_INCREF(node);
+    if (self->node == (PyObject *)node) {
+        Py_SETREF(self->node, Py_XNewRef(node->parent));
+    }
+    int res = asyncio_node_detach(state->module, node);
+    Py_DECREF(node);
     return res;
 }
 
@@ -401,11 +506,13 @@ asyncio_canceller_visit(CancellerState *state, visitproc visit, void *arg)
     Py_VISIT(state->base);
     Py_VISIT(state->adopt);
     Py_VISIT(state->arm);
+    Py_VISIT(state->deliver_below);
     Py_VISIT(state->finish_below);
     Py_VISIT(state->get_loop);
     Py_VISIT(state->hold);
     Py_VISIT(state->leave_below);
     Py_VISIT(state->park_below);
+    Py_VISIT(state->pop_below);
     Py_VISIT(state->resume_below);
     Py_VISIT(state->uncancelled);
     return 0;
@@ -417,11 +524,13 @@ asyncio_canceller_clear(CancellerState *state)
     Py_CLEAR(state->base);
     Py_CLEAR(state->adopt);
     Py_CLEAR(state->arm);
+    Py_CLEAR(state->deliver_below);
     Py_CLEAR(state->finish_below);
     Py_CLEAR(state->get_loop);
     Py_CLEAR(state->hold);
     Py_CLEAR(state->leave_below);
     Py_CLEAR(state->park_below);
+    Py_CLEAR(state->pop_below);
     Py_CLEAR(state->resume_below);
     Py_CLEAR(state->uncancelled);
 }
@@ -432,14 +541,17 @@ asyncio_canceller_init(PyObject *module, CancellerState *state)
     struct {PyObject **name; const char *text;} names[] = {
         {&state->adopt, "adopt"},
         {&state->arm, "_arm"},
+        {&state->deliver_below, "deliver"},
         {&state->finish_below, "finish"},
         {&state->get_loop, "get_loop"},
         {&state->hold, "hold"},
         {&state->leave_below, "_leave_below"},
         {&state->park_below, "_park_below"},
+        {&state->pop_below, "pop"},
         {&state->resume_below, "resume"},
         {&state->uncancelled, "uncancelled"},
     };
+    state->module = module;
     for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++) {
         *names[i].name = PyUnicode_InternFromString(names[i].text);
         if (*names[i].name == NULL) {

@@ -8,17 +8,20 @@
 #ifndef Py_ASYNCIO_CANCELLER_H
 #define Py_ASYNCIO_CANCELLER_H
 
-/* Part of the module's state.  All strong.  */
+/* Part of the module's state.  All strong but one.  */
 typedef struct {
     PyTypeObject *base;          /* _asyncio._CancellerBase */
+    PyObject *module;            /* borrowed: has this state */
     /* Interned names.  */
     PyObject *adopt;
     PyObject *arm;
+    PyObject *deliver_below;
     PyObject *finish_below;
     PyObject *get_loop;
     PyObject *hold;
     PyObject *leave_below;
     PyObject *park_below;
+    PyObject *pop_below;
     PyObject *resume_below;
     PyObject *uncancelled;
 } CancellerState;
@@ -27,22 +30,23 @@ typedef struct {
    object is strong, or NULL or None for None.  */
 typedef struct {
     PyObject_HEAD
+    /* First what a delivery looks at.  */
     PyObject *task;
-    PyObject *loop;
     PyObject *node;
-    PyObject *group;
-    PyObject *guards;       /* this and the next two: lists, never NULL */
-    PyObject *held;
-    PyObject *pending;
-    PyObject *asking;
     PyObject *handle;
-    Py_ssize_t armed;
     Py_ssize_t streak;
-    double next_time;
     char may_end;
     char told;
     char accepted;
     char yielded;
+    PyObject *guards;       /* this and the next two: lists, never NULL */
+    PyObject *held;
+    PyObject *pending;
+    PyObject *loop;
+    PyObject *group;
+    PyObject *asking;
+    Py_ssize_t armed;
+    double next_time;
 } CancellerObject;
 
 int asyncio_canceller_init(PyObject *module, CancellerState *state);
@@ -51,6 +55,9 @@ void asyncio_canceller_clear(CancellerState *state);
 
 /* In _asynciomodule.c.  */
 CancellerState *asyncio_canceller_state(PyObject *canceller);
+
+/* Give a task its canceller.  */
+int asyncio_canceller_make(PyObject *task);
 
 int asyncio_canceller_suspend(CancellerState *, CancellerObject *);
 int asyncio_canceller_park(CancellerState *, CancellerObject *, int told);
@@ -66,6 +73,17 @@ void asyncio_canceller_took(CancellerObject *);
 int asyncio_canceller_enter(CancellerObject *, PyObject *guard);
 int asyncio_canceller_leave(CancellerState *, CancellerObject *,
                             PyObject *guard);
+
+/* Cancel what the task is parked on, if its node is cancelled and this wait
+   has not been told of it.  */
+int asyncio_canceller_deliver(CancellerState *, CancellerObject *);
+
+/* Enter a node, and leave one, which may be in the middle.  */
+struct NodeObject;
+int asyncio_canceller_push(CancellerState *, CancellerObject *,
+                           struct NodeObject *);
+int asyncio_canceller_pop(CancellerState *, CancellerObject *,
+                          struct NodeObject *);
 
 /* The task is made: tell who waits for the task of this coroutine.  */
 int asyncio_canceller_call_owner(CancellerState *, PyObject *owners,

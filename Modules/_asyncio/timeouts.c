@@ -1,10 +1,8 @@
 /* Timeout: what Lib/asyncio/timeouts.py has in Python, as far as a block needs
    it that ends in time.
 
-   A Timeout owns its timer, which calls a bound method of it, until the block
-   or the task ends.  __aenter__() and __aexit__() return a TimeoutStep, which
-   is what a coroutine is to its await: nothing happens before that, and then
-   it ends at once.  */
+   A Timeout is among the deadlines of the loop, or owns a timer, which calls a
+   bound method of it, until the block or the task ends.  */
 
 #ifndef Py_BUILD_CORE_BUILTIN
 #  define Py_BUILD_CORE_MODULE 1
@@ -12,7 +10,6 @@
 
 #include "Python.h"
 #include "structmember.h"
-#include "pycore_genobject.h"     // _PyGen_SetStopIterationValue()
 #include "pycore_modsupport.h"    // _PyArg_CheckPositional()
 #include "timeouts.h"
 
@@ -39,23 +36,17 @@ typedef struct {
     PyObject_HEAD
     PyObject *when;         /* strong; None is no deadline */
     PyObject *timer;        /* strong; NULL before it is made, and after */
+    Deadline queued;
     /* Of a cancellation.Guard; the objects strong, or NULL for None.  */
     PyObject *task;
     PyObject *origin;
     PyObject *request;
     Py_ssize_t baseline;
     char is_known;
-    /* A timer is made at once when there is a deadline.  */
+    /* The task has suspended in the block, or has no canceller.  */
     char armed;
     timeout_state state;
 } TimeoutObject;
-
-typedef struct {
-    PyObject_HEAD
-    TimeoutObject *timeout; /* strong; NULL once it has run */
-    PyObject *exc;          /* strong; NULL for None, and on entering */
-    char leaves;
-} StepObject;
 
 static inline PyObject *
 module_of(TimeoutObject *self)
@@ -65,14 +56,17 @@ module_of(TimeoutObject *self)
 
 /* Call a function of timeouts.py.  */
 static PyObject *
-call_python(PyObject *name, PyObject *self, PyObject *arg)
+call_python(const char *name, PyObject *self, PyObject *arg)
 {
-    PyObject *module = PyImport_ImportModule("asyncio.timeouts");
-    if (module == NULL) {
+    TimeoutState *state = asyncio_timeouts_state(
+        module_of((TimeoutObject *)self));
+    PyObject *function = asyncio_import(&state->timeouts, "asyncio.timeouts",
+                                        name);
+    if (function == NULL) {
         return NULL;
     }
-    PyObject *res = PyObject_CallMethodObjArgs(module, name, self, arg, NULL);
-    Py_DECREF(module);
+    PyObject *res = PyObject_CallFunctionObjArgs(function, self, arg, NULL);
+    Py_DECREF(function);
     return res;
 }
 
@@ -81,6 +75,9 @@ call_python(PyObject *name, PyObject *self, PyObject *arg)
 static int
 disarm(TimeoutState *state, TimeoutObject *self)
 {
+    if (asyncio_deadline_disarm(&self->queued) < 0) {
+        return -1;
+    }
     PyObject *timer = self->timer;
     if (timer == NULL) {
         return 0;
@@ -113,7 +110,53 @@ make_timer(TimeoutState *state, TimeoutObject *self, PyObject *loop,
     return 0;
 }
 
-/* There is a deadline: make its timer, if that is to be made now.  */
+/* The deadline has passed; called by the deadlines of the loop.  */
+static int
+expire(PyObject *op)
+{
+    TimeoutObject *self = (TimeoutObject *)op;
+    self->state = EXPIRING;
+    PyObject *res = call_python("_ask_in_context", op, NULL);
+    Py_XDECREF(res);
+    return res == NULL ? -1 : 0;
+}
+
+/* Set *when to a time that the deadlines of the loop can have, or to NaN.  */
+static int
+as_deadline(TimeoutObject *self, double *when)
+{
+    *when = PyFloat_AsDouble(self->when);
+    if (*when == -1.0 && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_TypeError)
+            && !PyErr_ExceptionMatches(PyExc_ValueError)
+            && !PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            return -1;
+        }
+        PyErr_Clear();
+        *when = Py_NAN;
+    }
+    return 0;
+}
+
+static int
+set_later(TimeoutState *state, TimeoutObject *self, PyObject *loop)
+{
+    if (self->is_known) {
+        double when;
+        if (as_deadline(self, &when) < 0) {
+            return -1;
+        }
+        if (isfinite(when)) {
+            self->queued.owner = (PyObject *)self;
+            self->queued.expire = expire;
+            return asyncio_deadline_arm(module_of(self), loop, &self->queued,
+                                        when);
+        }
+    }
+    return make_timer(state, self, loop, 0);
+}
+
+/* There is a deadline: arm it, if that is to be done now.  */
 static int
 set_timer(TimeoutState *state, TimeoutObject *self, PyObject *loop)
 {
@@ -126,10 +169,10 @@ set_timer(TimeoutState *state, TimeoutObject *self, PyObject *loop)
     if (is_due < 0) {
         return -1;
     }
-    if (!is_due && !self->armed) {
-        return 0;
+    if (is_due) {
+        return make_timer(state, self, loop, 1);
     }
-    return make_timer(state, self, loop, is_due);
+    return self->armed ? set_later(state, self, loop) : 0;
 }
 
 /* --- The block --- */
@@ -148,7 +191,7 @@ begin_in_task(TimeoutState *state, TimeoutObject *self, PyObject *task)
         self->is_known = 1;
         return asyncio_canceller_enter(canceller, (PyObject *)self);
     }
-    PyObject *res = call_python(state->begin_elsewhere, (PyObject *)self,
+    PyObject *res = call_python("_begin_elsewhere", (PyObject *)self,
                                 task);
     Py_XDECREF(res);
     return res == NULL ? -1 : 0;
@@ -215,7 +258,7 @@ leave(TimeoutObject *self)
     }
     else {
         PyObject *done = call_python(
-            asyncio_timeouts_state(module)->leave_elsewhere,
+            "_leave_elsewhere",
             (PyObject *)self, task);
         Py_XDECREF(done);
         res = done == NULL ? -1 : 0;
@@ -236,148 +279,22 @@ end(TimeoutObject *self, PyObject *exc)
         return leave(self);
     }
     self->state = EXPIRED;
-    PyObject *res = call_python(state->end_expired, (PyObject *)self,
+    PyObject *res = call_python("_end_expired", (PyObject *)self,
                                 exc == NULL ? Py_None : exc);
     Py_XDECREF(res);
     return res == NULL ? -1 : 0;
 }
 
-/* --- TimeoutStep --- */
-
-static PySendResult
-step_send(PyObject *op, PyObject *Py_UNUSED(arg), PyObject **result)
+static PyObject *
+step_in(PyObject *op, PyObject *Py_UNUSED(exc))
 {
-    StepObject *self = (StepObject *)op;
-    TimeoutObject *timeout = self->timeout;
-    *result = NULL;
-    if (timeout == NULL) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "cannot reuse already awaited coroutine");
-        return PYGEN_ERROR;
-    }
-    self->timeout = NULL;
-    PyObject *exc = self->exc;
-    self->exc = NULL;
-    int res = self->leaves ? end(timeout, exc) : begin(timeout);
-    Py_XDECREF(exc);
-    if (res == 0) {
-        *result = self->leaves ? Py_NewRef(Py_None)
-                               : Py_NewRef((PyObject *)timeout);
-    }
-    Py_DECREF(timeout);
-    return res < 0 ? PYGEN_ERROR : PYGEN_RETURN;
+    return begin((TimeoutObject *)op) < 0 ? NULL : Py_NewRef(op);
 }
 
 static PyObject *
-step_iternext(PyObject *op)
+step_out(PyObject *op, PyObject *exc)
 {
-    PyObject *result;
-    if (step_send(op, Py_None, &result) == PYGEN_RETURN) {
-        _PyGen_SetStopIterationValue(result);
-        Py_DECREF(result);
-    }
-    return NULL;
-}
-
-static int
-step_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    StepObject *self = (StepObject *)op;
-    Py_VISIT(Py_TYPE(op));
-    Py_VISIT(self->timeout);
-    Py_VISIT(self->exc);
-    return 0;
-}
-
-static int
-step_clear(PyObject *op)
-{
-    StepObject *self = (StepObject *)op;
-    Py_CLEAR(self->timeout);
-    Py_CLEAR(self->exc);
-    return 0;
-}
-
-static void
-step_dealloc(PyObject *op)
-{
-    PyTypeObject *type = Py_TYPE(op);
-    PyObject_GC_UnTrack(op);
-    step_clear(op);
-    PyObject_GC_Del(op);
-    Py_DECREF(type);
-}
-
-static PyObject *
-step_send_method(PyObject *op, PyObject *arg)
-{
-    return step_iternext(op);
-}
-
-/* throw() and close() before the first step: nothing has been done.  */
-static PyObject *
-step_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
-{
-    step_clear(op);
-    if (nargs < 1) {
-        PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
-    }
-    else if (PyExceptionInstance_Check(args[0])) {
-        PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
-    }
-    else {
-        PyErr_SetObject(args[0], nargs > 1 ? args[1] : NULL);
-    }
-    return NULL;
-}
-
-static PyObject *
-step_close(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    step_clear(op);
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef step_methods[] = {
-    {"send", step_send_method, METH_O, NULL},
-    {"throw", _PyCFunction_CAST(step_throw), METH_FASTCALL, NULL},
-    {"close", step_close, METH_NOARGS, NULL},
-    {NULL, NULL}
-};
-
-static PyType_Slot step_slots[] = {
-    {Py_am_await, PyObject_SelfIter},
-    {Py_am_send, step_send},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, step_iternext},
-    {Py_tp_dealloc, step_dealloc},
-    {Py_tp_traverse, step_traverse},
-    {Py_tp_clear, step_clear},
-    {Py_tp_methods, step_methods},
-    {0, NULL},
-};
-
-static PyType_Spec step_spec = {
-    .name = "_asyncio.TimeoutStep",
-    .basicsize = sizeof(StepObject),
-    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
-              | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION),
-    .slots = step_slots,
-};
-
-static PyObject *
-new_step(TimeoutObject *timeout, int leaves, PyObject *exc)
-{
-    TimeoutState *state = asyncio_timeouts_state(module_of(timeout));
-    StepObject *step = PyObject_GC_New(StepObject, state->step_type);
-    if (step == NULL) {
-        return NULL;
-    }
-    step->timeout = (TimeoutObject *)Py_NewRef(timeout);
-    step->leaves = (char)leaves;
-    step->exc = exc == NULL || Py_IsNone(exc) ? NULL : Py_NewRef(exc);
-    PyObject_GC_Track(step);
-    return (PyObject *)step;
+    return end((TimeoutObject *)op, exc) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* --- Timeout --- */
@@ -499,7 +416,8 @@ timeout_repr(PyObject *op)
 static PyObject *
 timeout_aenter(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return new_step((TimeoutObject *)self, 0, NULL);
+    return asyncio_step_new(module_of((TimeoutObject *)self), step_in, self,
+                            NULL);
 }
 
 static PyObject *
@@ -508,7 +426,8 @@ timeout_aexit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     if (!_PyArg_CheckPositional("__aexit__", nargs, 3, 3)) {
         return NULL;
     }
-    return new_step((TimeoutObject *)self, 1, args[1]);
+    return asyncio_step_new(module_of((TimeoutObject *)self), step_out, self,
+                            args[1]);
 }
 
 static PyObject *
@@ -517,8 +436,7 @@ timeout_on_timeout(PyObject *op, PyObject *Py_UNUSED(ignored))
     TimeoutObject *self = (TimeoutObject *)op;
     Py_CLEAR(self->timer);
     self->state = EXPIRING;
-    TimeoutState *state = asyncio_timeouts_state(module_of(self));
-    return call_python(state->ask, op, NULL);
+    return call_python("_ask", op, NULL);
 }
 
 /* The task's Canceller calls these two.  */
@@ -534,7 +452,7 @@ timeout_arm(PyObject *op, PyObject *Py_UNUSED(ignored))
         if (loop == NULL) {
             return NULL;
         }
-        int res = make_timer(asyncio_timeouts_state(module), self, loop, 0);
+        int res = set_later(asyncio_timeouts_state(module), self, loop);
         Py_DECREF(loop);
         if (res < 0) {
             return NULL;
@@ -715,14 +633,10 @@ int
 asyncio_timeouts_visit(TimeoutState *state, visitproc visit, void *arg)
 {
     Py_VISIT(state->timeout_type);
-    Py_VISIT(state->step_type);
-    Py_VISIT(state->ask);
-    Py_VISIT(state->begin_elsewhere);
+    Py_VISIT(state->timeouts);
     Py_VISIT(state->call_at);
     Py_VISIT(state->call_soon);
     Py_VISIT(state->cancel);
-    Py_VISIT(state->end_expired);
-    Py_VISIT(state->leave_elsewhere);
     Py_VISIT(state->on_timeout);
     Py_VISIT(state->time);
     return 0;
@@ -732,14 +646,10 @@ void
 asyncio_timeouts_clear(TimeoutState *state)
 {
     Py_CLEAR(state->timeout_type);
-    Py_CLEAR(state->step_type);
-    Py_CLEAR(state->ask);
-    Py_CLEAR(state->begin_elsewhere);
+    Py_CLEAR(state->timeouts);
     Py_CLEAR(state->call_at);
     Py_CLEAR(state->call_soon);
     Py_CLEAR(state->cancel);
-    Py_CLEAR(state->end_expired);
-    Py_CLEAR(state->leave_elsewhere);
     Py_CLEAR(state->on_timeout);
     Py_CLEAR(state->time);
 }
@@ -759,13 +669,9 @@ int
 asyncio_timeouts_init(PyObject *module, TimeoutState *state)
 {
     struct {PyObject **name; const char *text;} names[] = {
-        {&state->ask, "_ask"},
-        {&state->begin_elsewhere, "_begin_elsewhere"},
         {&state->call_at, "call_at"},
         {&state->call_soon, "call_soon"},
         {&state->cancel, "cancel"},
-        {&state->end_expired, "_end_expired"},
-        {&state->leave_elsewhere, "_leave_elsewhere"},
         {&state->on_timeout, "_on_timeout"},
         {&state->time, "time"},
     };
@@ -776,8 +682,7 @@ asyncio_timeouts_init(PyObject *module, TimeoutState *state)
         }
     }
     state->timeout_type = add_type(module, &timeout_spec);
-    state->step_type = add_type(module, &step_spec);
-    if (state->timeout_type == NULL || state->step_type == NULL) {
+    if (state->timeout_type == NULL) {
         return -1;
     }
     return PyModule_AddFunctions(module, timeout_functions);

@@ -8,6 +8,7 @@ import contextlib
 import os
 import selectors
 import unittest
+from asyncio import cancellation
 
 # How it works.  VirtualClockLoop is an ordinary selector loop on a selector
 # that never waits: asked to wait for some seconds, it moves the loop's clock
@@ -111,11 +112,19 @@ def left_in(loop):
         "handles": [handle for handle in loop._ready
                     if not handle.cancelled()],
         "timers": [handle for handle in loop._scheduled
-                   if not handle.cancelled()],
+                   if not handle.cancelled() and not _is_idle(handle)],
         "transports": [transport for transport in transports
                        if transport._sock is not None],
         "selector keys": [key for key in keys if key.fd != own],
     }
+
+
+def _is_idle(handle):
+    """Ask if it is what deadlines leave behind: a timer for nothing."""
+    owner = getattr(handle._callback, "__self__", None)
+    return (isinstance(owner, (cancellation.Deadlines,
+                               cancellation._PyDeadlines))
+            and not len(owner))
 
 
 def _open_files():

@@ -319,6 +319,10 @@ class Player:
 class World:
     """What both worlds have in common."""
 
+    def playing(self):
+        """Return a context manager in which its programs are played."""
+        return contextlib.nullcontext()
+
     def tell(self, exc):
         if isinstance(exc, self.Cancelled):
             return ("cancelled", *exc.args)
@@ -450,10 +454,10 @@ class AsyncioWorld(World):
     cancel_and_wait = staticmethod(asyncio.cancel_and_wait)
     current_effective_deadline = staticmethod(
         asyncio.current_effective_deadline)
-    timeout = staticmethod(asyncio.timeout)
     group = OrderedGroup
 
     def __init__(self, implementation, *, eager):
+        self.in_python = implementation == "Py"
         self.Task = getattr(tasks, f"_{implementation}Task")
         self.Future = getattr(futures, f"_{implementation}Future")
         self.Refusing = refusing(self.Future)
@@ -497,7 +501,7 @@ class AsyncioWorld(World):
         loop._scheduled.clear()
         loop._timer_cancelled_count = 0
         deadlines = cancellation.deadlines_of(loop)
-        if deadlines._timer is not None or deadlines._heap:
+        if deadlines._timer is not None or len(deadlines):
             left.append("armed deadlines")
         if tasks._pending_owners:
             left.append("pending owners")
@@ -535,6 +539,17 @@ class AsyncioWorld(World):
     def set_deadline(self, scope, when):
         scope.deadline = when
 
+    def timeout(self, delay):
+        return asyncio.timeout(delay)
+
+    @contextlib.contextmanager
+    def playing(self):
+        with contextlib.ExitStack() as stack:
+            if self.in_python:
+                stack.enter_context(scopes_support.scopes_in_python())
+                stack.enter_context(scopes_support.nodes_in_python())
+            yield
+
 
 # Kind: implementation and whether tasks are eager.
 KINDS = {"CLazy": ("C", False), "CEager": ("C", True),
@@ -543,6 +558,11 @@ KINDS = {"CLazy": ("C", False), "CEager": ("C", True),
 
 def play(world, program):
     """Return the trace of the program in the world."""
+    with world.playing():
+        return _play(world, program)
+
+
+def _play(world, program):
     world.reset()
     player = Player(world, program)
     player.start()

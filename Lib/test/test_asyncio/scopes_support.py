@@ -1,9 +1,12 @@
-"""Test support: a loop on a virtual clock, and the four kinds of tasks."""
+"""Test support: a loop on a virtual clock, and the kinds of tasks and scopes.
+"""
 
 import asyncio
+import contextlib
 import heapq
 import unittest
-import unittest.mock
+from asyncio import cancellation
+from asyncio import scopes
 from asyncio import tasks
 from asyncio import timeouts
 
@@ -36,14 +39,59 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super()._run_once()
 
 
-class VirtualClockTestCase:
-    """Run each test on a loop of its own; subclasses set ``Task``, ``eager``.
+@contextlib.contextmanager
+def replaced(module, **names):
+    """Give names of a module other values."""
+    before = {name: getattr(module, name) for name in names}
+    vars(module).update(names)
+    try:
+        yield
+    finally:
+        vars(module).update(before)
 
-    Every test ends with no task, timer or handle left.
+
+@contextlib.contextmanager
+def scopes_in_python():
+    """Let asyncio have the scopes and timeouts in Python."""
+    with contextlib.ExitStack() as stack:
+        for module in asyncio, scopes:
+            stack.enter_context(replaced(
+                module, CancelScope=scopes._PyCancelScope,
+                move_on_after=scopes._py_move_on_after,
+                move_on_at=scopes._py_move_on_at,
+                fail_after=scopes._py_fail_after,
+                fail_at=scopes._py_fail_at))
+        for module in asyncio, timeouts:
+            stack.enter_context(replaced(
+                module, Timeout=timeouts._PyTimeout,
+                timeout=timeouts._py_timeout,
+                timeout_at=timeouts._py_timeout_at))
+        yield
+
+
+def nodes_in_python():
+    """Let scopes and groups have the nodes in Python."""
+    return replaced(cancellation, Node=cancellation._PyNode,
+                    Deadlines=cancellation._PyDeadlines,
+                    deadlines_of=cancellation._py_deadlines_of)
+
+
+def deadlines_in_both(loop):
+    """Return the Deadlines of *loop* in Python and, if there are any, in C."""
+    return [of(loop) for of in (cancellation._py_deadlines_of,
+                                cancellation.deadlines_of)]
+
+
+class VirtualClockTestCase:
+    """Run each test on a loop of its own.
+
+    Subclasses set ``Task``, ``eager``, and ``scopes``, "C" or "Py".  Every
+    test ends with no task, timer or handle left.
     """
 
     Task = None
     eager = False
+    scopes = "C"
 
     def setUp(self):
         self.loop = VirtualLoop()
@@ -51,8 +99,11 @@ class VirtualClockTestCase:
         self.unhandled = []
         self.loop.set_exception_handler(
             lambda loop, context: self.unhandled.append(context))
-        if self.Task is tasks._PyTask:
-            self.use_timeouts_in_python()
+        if self.scopes == "Py":
+            self.enterContext(scopes_in_python())
+            if self.Task is tasks._PyTask:
+                # Those in C are for tasks in C, too.
+                self.enterContext(nodes_in_python())
         if self.eager:
             self.loop.set_task_factory(
                 asyncio.create_eager_task_factory(self.Task))
@@ -61,36 +112,42 @@ class VirtualClockTestCase:
                 lambda loop, coro, **kwargs: self.Task(coro, loop=loop,
                                                        **kwargs))
 
-    def use_timeouts_in_python(self):
-        for module in asyncio, timeouts:
-            patch = unittest.mock.patch.multiple(
-                module, Timeout=timeouts._PyTimeout,
-                timeout=timeouts._py_timeout,
-                timeout_at=timeouts._py_timeout_at)
-            patch.start()
-            self.addCleanup(patch.stop)
+    def timers(self):
+        """Return the timers of the loop that are for something."""
+        idle = [id(deadlines._timer)
+                for deadlines in deadlines_in_both(self.loop)
+                if not len(deadlines)]
+        return [handle for handle in self.loop._scheduled
+                if not handle.cancelled() and id(handle) not in idle]
+
+    def count_armed(self):
+        """Return the number of deadlines that are armed."""
+        return sum(map(len, set(deadlines_in_both(self.loop))))
 
     def run_in_loop(self, coro):
         result = self.loop.run_until_complete(coro)
         self.assertEqual(asyncio.all_tasks(self.loop), set())
-        self.assertEqual([h for h in self.loop._scheduled
-                          if not h.cancelled()], [])
+        self.assertEqual(self.timers(), [])
         self.assertEqual(self.unhandled, [])
         return result
+
+
+# Kind: implementation of tasks and of scopes, and whether tasks are eager.
+KINDS = {"CLazy": ("C", "C", False), "CEager": ("C", "C", True),
+         "PyLazy": ("Py", "Py", False), "PyEager": ("Py", "Py", True),
+         "MixedC": ("C", "Py", False), "MixedPy": ("Py", "C", False)}
 
 
 def kinds(name, behaviour):
     """Return the test classes of a behaviour, for all kinds of tasks."""
     classes = {}
-    for implementation in ("C", "Py"):
+    for kind, (implementation, its_scopes, eager) in KINDS.items():
         task = getattr(tasks, f"_{implementation}Task", None)
-        for eager in (False, True):
-            full = f"{implementation}{'Eager' if eager else 'Lazy'}{name}"
-            cls = type(full, (behaviour, VirtualClockTestCase,
-                              unittest.TestCase),
-                       {"Task": task, "eager": eager,
-                        "__module__": behaviour.__module__})
-            if task is None:
-                cls = unittest.skip("requires the C _asyncio module")(cls)
-            classes[full] = cls
+        cls = type(kind + name, (behaviour, VirtualClockTestCase,
+                                 unittest.TestCase),
+                   {"Task": task, "eager": eager, "scopes": its_scopes,
+                    "__module__": behaviour.__module__})
+        if not kind.startswith("Py") and not hasattr(tasks, "_CTask"):
+            cls = unittest.skip("requires the C _asyncio module")(cls)
+        classes[kind + name] = cls
     return classes

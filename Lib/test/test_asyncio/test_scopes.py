@@ -1,15 +1,20 @@
 """Tests for scopes.py and cancellation.py."""
 
 import asyncio
+import copy
 import fractions
 import gc
+import inspect
 import math
+import pickle
+import random
 import threading
 import traceback
 import unittest
 import weakref
 
 from asyncio import cancellation
+from asyncio import scopes
 from test.test_asyncio import scopes_support
 
 
@@ -942,8 +947,7 @@ class DeadlineTests:
                      for n in range(500)]
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            timers = [h for h in self.loop._scheduled if not h.cancelled()]
-            self.assertEqual(len(timers), 1)
+            self.assertEqual(len(self.timers()), 1)
             await asyncio.wait(tasks)
             self.assertEqual(self.loop.now, 50)
         self.run_in_loop(main())
@@ -971,8 +975,60 @@ class DeadlineTests:
                 await asyncio.sleep(0)
                 for n in range(10_000):
                     scope.deadline = 1e6 - n
-                heap = cancellation.deadlines_of(self.loop)._heap
+                self.assertEqual(self.count_armed(), 1)
+                heap = cancellation._py_deadlines_of(self.loop)._heap
                 self.assertLess(len(heap), 50)
+        self.run_in_loop(main())
+
+    def test_deadlines_that_are_moved_at_random_come_in_their_order(self):
+        async def child(n, scopes, told):
+            with asyncio.CancelScope(deadline=1e6) as scopes[n]:
+                await self.loop.create_future()
+            told.append(n)
+
+        async def main():
+            scopes, told, rng = {}, [], random.Random(1)
+            tasks = [asyncio.create_task(child(n, scopes, told))
+                     for n in range(200)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            # {number: (deadline, order)}
+            expected = {}
+            for order in range(2000):
+                n = rng.randrange(200)
+                when = rng.choice((None, *range(1, 30)))
+                scopes[n].deadline = when
+                expected[n] = (when, order)
+            self.assertEqual(self.count_armed(), sum(
+                when is not None for when, _ in expected.values()))
+            never = [n for n, (when, _) in expected.items() if when is None]
+            for n in never:
+                del expected[n]
+                tasks[n].cancel()
+            await asyncio.wait(tasks)
+            self.assertEqual([n for n in told if n not in never],
+                             sorted(expected, key=expected.get))
+        self.run_in_loop(main())
+
+    def test_the_timer_of_blocks_that_have_ended_fires_once(self):
+        async def main():
+            for n in range(100):
+                with asyncio.move_on_after(9 + n):
+                    await asyncio.sleep(0)
+            timers = [h for h in self.loop._scheduled if not h.cancelled()]
+            self.assertEqual([h.when() for h in timers], [9])
+            await asyncio.sleep(10)
+            self.assertEqual(self.loop._scheduled, [])
+        self.run_in_loop(main())
+
+    def test_a_deadline_that_no_clock_reaches(self):
+        async def main():
+            with asyncio.move_on_at(10**400) as scope:
+                await asyncio.sleep(60)
+            self.assertEqual(scope.deadline, math.inf)
+            with asyncio.move_on_at(-10**400):
+                await asyncio.sleep(60)
+            self.assertEqual(self.loop.now, 60)
         self.run_in_loop(main())
 
     def test_current_effective_deadline(self):
@@ -1647,6 +1703,21 @@ class ShieldTests:
             with self.subTest(block=block.__name__):
                 self.run_in_loop(main(block))
 
+    def test_requests_that_came_before_any_scope_count_each(self):
+        async def main():
+            task = asyncio.current_task()
+            task.cancel("first")
+            task.cancel("last")
+            with asyncio.CancelScope(shield=True):
+                # From within; and taken back: two are held, none is pending.
+                task.cancel()
+                self.assertEqual(task.uncancel(), 2)
+                await asyncio.sleep(0)
+            with self.assertRaisesRegex(asyncio.CancelledError, "last"):
+                await asyncio.sleep(0)
+            self.assertEqual(task.uncancel(), 1)
+        self.run_in_loop(main())
+
     def test_uncancel_inside_takes_a_pending_request_not_the_held_one(self):
         async def child(seen):
             task = asyncio.current_task()
@@ -2129,6 +2200,163 @@ class MisuseTests:
         self.run_in_loop(main())
 
 
+class TypeTests:
+    """What is the same for scopes in C and in Python."""
+
+    def test_a_subclass_does_what_it_wants(self):
+        class Telling(asyncio.CancelScope):
+            def __enter__(self):
+                self.told = ["enter"]
+                return super().__enter__()
+
+            def __exit__(self, *exc_info):
+                self.told.append(exc_info)
+                return super().__exit__(*exc_info)
+
+        async def main():
+            with Telling(timeout=5, shield=True) as scope:
+                await asyncio.sleep(9)
+            self.assertEqual(self.loop.now, 5)
+            async with Telling() as scope:
+                pass
+            self.assertEqual(scope.told, ["enter", (None, None, None)])
+            for shield in False, True:
+                async with Telling(timeout=5, shield=shield) as scope:
+                    await asyncio.sleep(9)
+                self.assertIs(scope.told[1][0], asyncio.CancelledError)
+                self.assertIsNotNone(scope.told[1][2])
+                self.assertTrue(scope.cancelled_caught)
+                self.assertIn("<Telling closed", repr(scope))
+        self.run_in_loop(main())
+
+    def test_it_has_no_other_attributes(self):
+        for made in asyncio.CancelScope(), cancellation.Node():
+            with self.assertRaises(AttributeError):
+                made.something = 1
+            self.assertIs(weakref.ref(made)(), made)
+        scope = asyncio.CancelScope()
+        for name in "cancel_called", "cancelled_caught", "cancel_msg":
+            with self.assertRaises(AttributeError):
+                setattr(scope, name, True)
+        for name in "deadline", "shield":
+            with self.assertRaises(AttributeError):
+                delattr(scope, name)
+
+    def test_its_name_and_what_help_says(self):
+        cls = asyncio.CancelScope
+        self.assertEqual((cls.__module__, cls.__qualname__),
+                         ("asyncio.scopes", "CancelScope"))
+        self.assertEqual(inspect.getdoc(cls),
+                         inspect.getdoc(scopes._PyCancelScope))
+        self.assertEqual(str(inspect.signature(cls)),
+                         "(*, timeout=None, deadline=None, shield=False)")
+        for name in ("deadline", "shield", "cancel_called",
+                     "cancelled_caught", "cancel_msg", "cancel"):
+            with self.subTest(name=name):
+                self.assertEqual(
+                    inspect.getdoc(getattr(cls, name)),
+                    inspect.getdoc(getattr(scopes._PyCancelScope, name)))
+        for name in "move_on_after", "move_on_at", "fail_after", "fail_at":
+            with self.subTest(name=name):
+                function = getattr(asyncio, name)
+                python = getattr(scopes, f"_py_{name}")
+                self.assertEqual(inspect.getdoc(function),
+                                 inspect.getdoc(python))
+                self.assertEqual(inspect.signature(function),
+                                 inspect.signature(python))
+                self.assertIs(type(function(1)), asyncio.CancelScope)
+
+    def test_it_cannot_be_copied(self):
+        scope = asyncio.CancelScope()
+        for function in copy.copy, pickle.dumps:
+            with self.assertRaisesRegex(TypeError,
+                                        "cannot pickle 'CancelScope' object"):
+                function(scope)
+
+    def test_a_tree_has_nodes_of_one_class(self):
+        class Other:
+            pass
+
+        for other in Other(), asyncio.CancelScope(), 1:
+            for method in "attach", "link":
+                node = cancellation.Node()
+                with self.assertRaisesRegex(TypeError, "one class only"):
+                    getattr(node, method)(other)
+                self.assertIsNone(node.parent)
+
+    def test_the_fields_of_a_node(self):
+        names = {name for name in dir(cancellation._PyNode)
+                 if not name.startswith("_")}
+        self.assertEqual(names, {name for name in dir(cancellation.Node)
+                                 if not name.startswith("_")})
+        parent, middle, children = cancellation.Node(), cancellation.Node(), []
+        middle.attach(parent)
+        parent.attach(None)
+        for _ in range(4):
+            children.append(cancellation.Node())
+            children[-1].attach(middle)
+        children.pop(1).detach()
+        self.assertEqual(list(middle.children), children)
+        self.assertEqual(list(children[0].visible()),
+                         [children[0], middle, parent])
+        other = cancellation.Node()
+        other.attach(parent)
+        middle.detach()
+        self.assertEqual(list(parent.children), [other, *children])
+        self.assertEqual(middle.children, {})
+        parent.cancel("why")
+        self.assertEqual([child.text() for child in children], ["why"] * 3)
+        children[1].hides = True
+        children[1].update()
+        self.assertEqual([child.effective for child in children],
+                         [True, False, True])
+        parent.detach()
+        self.assertEqual([child.parent for child in children], [None] * 3)
+        self.assertEqual([child.effective for child in children], [False] * 3)
+
+    def test_a_deep_tree_goes_away(self):
+        node = None
+        for _ in range(100_000):
+            parent, node = node, cancellation.Node()
+            node.attach(parent)
+        ref = weakref.ref(parent)
+        del parent, node
+        gc.collect()
+        self.assertIsNone(ref())
+
+    def test_a_node_that_is_forgotten_leaves_the_tree(self):
+        parent = cancellation.Node()
+        kept = [cancellation.Node() for _ in range(3)]
+        for node in kept:
+            node.attach(parent)
+        ref = weakref.ref(kept.pop(1))
+        if cancellation.Node is cancellation._PyNode:
+            # A parent has references to its children.
+            ref().detach()
+        del node
+        gc.collect()
+        self.assertIsNone(ref())
+        self.assertEqual(list(parent.children), kept)
+
+    def test_a_scope_of_a_closed_loop_goes(self):
+        async def child(refs):
+            with asyncio.CancelScope(timeout=60) as scope:
+                refs.append(weakref.ref(scope))
+                del scope
+                await self.loop.create_future()
+
+        refs = []
+        task = self.Task(child(refs), loop=self.loop)
+        self.loop.run_until_complete(asyncio.sleep(0))
+        task._log_destroy_pending = False
+        del task
+        gc.collect()
+        self.assertIsNotNone(refs[0]())
+        self.loop.close()
+        gc.collect()
+        self.assertIsNone(refs[0]())
+
+
 class CleanTests:
 
     def test_no_cyclic_garbage_is_left(self):
@@ -2282,8 +2510,8 @@ class MemberTests:
 
 
 for behaviour in (LevelTests, EdgeTests, NestingTests, DeadlineTests,
-                  GroupTests, ShieldTests, CornerTests, MisuseTests, CleanTests,
-                  CancelAndWaitTests, MemberTests):
+                  GroupTests, ShieldTests, CornerTests, MisuseTests, TypeTests,
+                  CleanTests, CancelAndWaitTests, MemberTests):
     globals().update(scopes_support.kinds(behaviour.__name__, behaviour))
 del behaviour
 

@@ -85,7 +85,7 @@ class FindingTests(unittest.TestCase):
     def test_a_text_that_is_not_the_outermost(self):
         def text(node):
             return next(n.msg for n in node.visible() if n.cancelled)
-        self.find_wrong(cancellation.Node, "text", text, "scopes")
+        self.find_wrong(cancellation._PyNode, "text", text, "scopes")
 
     def test_a_swallowed_edge(self):
         self.find_wrong(cancellation._Rules, "outstanding",
@@ -100,7 +100,7 @@ class FindingTests(unittest.TestCase):
                         lambda guard: None, "timeouts")
 
     def test_a_scope_that_does_not_look_at_its_parent(self):
-        self.find_wrong(cancellation.Node, "_is_effective",
+        self.find_wrong(cancellation._PyNode, "_is_effective",
                         lambda node: node.cancelled, "all")
 
     def test_a_hang(self):
@@ -113,8 +113,7 @@ class FindingTests(unittest.TestCase):
         self.assertIn("Hang", report)
 
     def test_what_is_left_over(self):
-        self.find_wrong(cancellation.Deadlines, "disarm",
-                        lambda deadlines, node: None, "scopes")
+        self.find_wrong(cancellation, "disarm", lambda owner: None, "scopes")
 
     def test_nothing_is_found_where_nothing_is_wrong(self):
         self.assertIsNone(find(range(1, 50), ELEMENTS["edges"]))

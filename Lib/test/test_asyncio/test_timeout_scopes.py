@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import contextvars
+import fractions
+import math
 import unittest
 import weakref
 from asyncio import timeouts
@@ -204,19 +207,236 @@ class TimerTests:
                                               len(self.loop._ready)))
         self.run_in_loop(main())
 
-    def test_a_block_that_suspends_has_its_timer(self):
+    def test_a_block_that_suspends_is_armed(self):
         async def main():
             counts = []
             with asyncio.CancelScope():
                 async with asyncio.timeout(1):
                     async with asyncio.timeout(2):
                         self.loop.call_soon(
-                            lambda: counts.append(self.count_timers()))
+                            lambda: counts.append(self.count_armed()))
                         await asyncio.sleep(0)
-                    counts.append(self.count_timers())
-                counts.append(self.count_timers())
+                    counts.append(self.count_armed())
+                counts.append(self.count_armed())
             self.assertEqual(counts, [2, 1, 0])
         self.run_in_loop(main())
+
+    def count_calls_of_call_at(self):
+        """Return a list to which the times of new timers are added."""
+        made = []
+
+        def call_at(when, *args, **kwargs):
+            made.append(when)
+            return type(self.loop).call_at(self.loop, when, *args, **kwargs)
+        self.loop.call_at = call_at
+        return made
+
+    def test_many_blocks_share_one_timer_with_scopes(self):
+        async def child(n):
+            with asyncio.CancelScope(deadline=None if n % 2 else 9):
+                async with asyncio.timeout(9 + n):
+                    await asyncio.sleep(1)
+
+        async def main():
+            made = self.count_calls_of_call_at()
+            await asyncio.wait([asyncio.create_task(child(n))
+                                for n in range(100)])
+            # And one for each sleep().
+            self.assertEqual(len([when for when in made if when > 1]), 1)
+        self.run_in_loop(main())
+
+    def test_the_timer_of_blocks_that_have_ended_fires_once(self):
+        async def main():
+            made = self.count_calls_of_call_at()
+            with asyncio.CancelScope():
+                for n in range(100):
+                    async with asyncio.timeout(9 + n):
+                        await asyncio.sleep(0)
+                self.assertEqual((made, self.count_timers()), ([9], 1))
+                passes = self.loop.passes
+                await asyncio.sleep(60)
+                made = [when for when in made if when != 60]
+                self.assertEqual((made, self.count_timers()), ([9], 0))
+                self.assertLessEqual(self.loop.passes - passes, 4)
+        self.run_in_loop(main())
+
+    def test_reschedule_to_later_moves_no_timer(self):
+        async def main():
+            made = self.count_calls_of_call_at()
+            with asyncio.CancelScope():
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(5) as timeout:
+                        await asyncio.sleep(0)
+                        for n in range(1000):
+                            timeout.reschedule(9 + n)
+                        await self.loop.create_future()
+            self.assertEqual((made, self.loop.now), ([5, 1008], 1008))
+        self.run_in_loop(main())
+
+    def test_a_timeout_of_any_kind_of_number(self):
+        async def main():
+            with asyncio.CancelScope():
+                for when in 5, fractions.Fraction(11, 2), True, 10**400:
+                    with self.assertRaises(TimeoutError):
+                        async with asyncio.timeout_at(when) as timeout:
+                            if when == 10**400:
+                                timeout.reschedule(math.inf)
+                                await asyncio.sleep(60)
+                                # It has a timer of its own.
+                                self.assertEqual(self.count_armed(), 0)
+                                timeout.reschedule(61)
+                            await asyncio.sleep(60)
+                    self.assertGreaterEqual(self.loop.now, min(when, 61))
+            self.assertEqual(self.loop.now, 65.5)
+        self.run_in_loop(main())
+
+    def test_one_that_raises_stops_no_other(self):
+        class Raising(asyncio.Future):
+            def cancel(self, msg=None):
+                raise ZeroDivisionError
+
+        async def child(future):
+            with asyncio.CancelScope():
+                async with asyncio.timeout(1):
+                    await future
+
+        async def main():
+            raising = Raising(loop=self.loop)
+            tasks = [asyncio.create_task(child(raising))]
+            tasks += [asyncio.create_task(child(self.loop.create_future()))
+                      for _ in range(2)]
+            await asyncio.wait(tasks[1:])
+            self.assertEqual([type(task.exception()) for task in tasks[1:]],
+                             [TimeoutError, TimeoutError])
+            self.assertEqual([type(context["exception"])
+                              for context in self.unhandled],
+                             [ZeroDivisionError])
+            self.unhandled.clear()
+            self.assertEqual(self.loop.now, 1)
+            raising.set_result(None)
+            await asyncio.wait(tasks)
+        self.run_in_loop(main())
+
+    def test_the_task_is_asked_in_its_own_context(self):
+        var = contextvars.ContextVar("var", default=None)
+        seen = []
+
+        class Telling(asyncio.Future):
+            def cancel(self, msg=None):
+                seen.append(var.get())
+                return super().cancel(msg)
+
+        async def child(n):
+            var.set(n)
+            with asyncio.CancelScope(), contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await Telling(loop=self.loop)
+
+        async def main():
+            await asyncio.wait([asyncio.create_task(child(n))
+                                for n in range(3)])
+            self.assertEqual(seen, [0, 1, 2])
+        self.run_in_loop(main())
+
+    def test_what_is_left_of_the_timer_keeps_no_context(self):
+        class Value:
+            pass
+
+        async def main():
+            var = contextvars.ContextVar("var")
+            value = Value()
+            ref = weakref.ref(value)
+            token = var.set(value)
+            del value
+            with asyncio.CancelScope():
+                async with asyncio.timeout(60):
+                    await asyncio.sleep(0)
+            var.reset(token)
+            del token
+            support.gc_collect()
+            self.assertEqual(self.count_timers(), 1)
+            self.assertIsNone(ref())
+        self.run_in_loop(main())
+
+    def test_a_loop_that_takes_no_attribute(self):
+        class Closed(type(self.loop)):
+            def __setattr__(self, name, value):
+                if name.endswith("_deadlines"):
+                    raise AttributeError(name)
+                super().__setattr__(name, value)
+
+        async def main():
+            with asyncio.CancelScope():
+                async with asyncio.timeout(60):
+                    async with asyncio.timeout(50) as timeout:
+                        await asyncio.sleep(0)
+                        timeout.reschedule(70)
+                        self.assertEqual(self.count_timers(), 2)
+                    with asyncio.move_on_after(5):
+                        await asyncio.sleep(9)
+                    self.assertEqual(self.loop.now, 5)
+                self.assertEqual(self.count_timers(), 0)
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(5):
+                        await asyncio.sleep(60)
+            self.assertEqual(self.loop.now, 10)
+        self.loop.__class__ = Closed
+        self.run_in_loop(main())
+
+    def test_timeouts_that_are_late_come_in_their_order(self):
+        async def child(order, delay):
+            with asyncio.CancelScope():
+                try:
+                    async with asyncio.timeout(delay):
+                        await self.loop.create_future()
+                except TimeoutError:
+                    order.append(delay)
+
+        async def main():
+            order = []
+            tasks = [asyncio.create_task(child(order, delay))
+                     for delay in (3, 1, 4, 2)]
+            # A timer between them comes after those that come together.
+            self.loop.call_at(2.5, order.append, "timer")
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            self.loop.now = 9
+            await asyncio.wait(tasks)
+            self.assertEqual(order, ["timer", 1, 2, 3, 4])
+        self.run_in_loop(main())
+
+    def test_nested_timeouts_that_are_late_count_both(self):
+        async def main():
+            with asyncio.CancelScope():
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(2) as outer:
+                        async with asyncio.timeout(1) as inner:
+                            self.loop.call_soon(setattr, self.loop, "now", 9)
+                            await asyncio.sleep(60)
+            self.assertTrue(inner.expired())
+            self.assertTrue(outer.expired())
+            self.assertEqual(asyncio.current_task().cancelling(), 0)
+        self.run_in_loop(main())
+
+    def test_a_closed_loop_lets_armed_timeouts_go(self):
+        async def child(refs):
+            with asyncio.CancelScope():
+                async with asyncio.timeout(60) as timeout:
+                    refs.append(weakref.ref(timeout))
+                    del timeout
+                    await self.loop.create_future()
+
+        refs = []
+        task = self.Task(child(refs), loop=self.loop)
+        self.loop.run_until_complete(asyncio.sleep(0))
+        support.gc_collect()
+        task._log_destroy_pending = False
+        del task
+        support.gc_collect()
+        self.assertIsNotNone(refs[0]())
+        self.loop.close()
+        support.gc_collect()
+        self.assertIsNone(refs[0]())
 
     def test_what_is_due_at_entry_comes_before_the_bodys_callbacks(self):
         async def main():
@@ -237,6 +457,7 @@ class TimerTests:
                     async with asyncio.timeout(60) as timeout:
                         timeout.reschedule(3)
                         self.assertEqual(self.count_timers(), 0)
+                        self.assertEqual(self.count_armed(), 0)
                         await asyncio.sleep(60)
             self.assertEqual(self.loop.now, 3)
         self.run_in_loop(main())
@@ -276,7 +497,7 @@ class TimerTests:
 
         async def main():
             await asyncio.create_task(child())
-            self.assertEqual(self.count_timers(), 0)
+            self.assertEqual(self.count_armed(), 0)
             await generators.pop().aclose()
         self.run_in_loop(main())
 
@@ -301,13 +522,24 @@ class TimerTests:
                     self.assertIsNone(ref())
         self.run_in_loop(main())
 
+    def test_a_block_that_has_ended_is_let_go_while_others_are_armed(self):
+        async def main():
+            with asyncio.CancelScope():
+                async with asyncio.timeout(50):
+                    async with asyncio.timeout(60) as timeout:
+                        await asyncio.sleep(0)
+                    ref = weakref.ref(timeout)
+                    del timeout
+                    self.assertIsNone(ref())
+        self.run_in_loop(main())
+
 
 class PyUpstreamTests(test_timeouts.TimeoutTests):
     """Upstream's tests of the Timeout in Python."""
 
     def setUp(self):
         super().setUp()
-        scopes_support.VirtualClockTestCase.use_timeouts_in_python(self)
+        self.enterContext(scopes_support.scopes_in_python())
 
     async def test_it_is_the_one_in_python(self):
         async with asyncio.timeout(1) as timeout:

@@ -1,0 +1,73 @@
+/* What the types of the cancel scopes share: their part of the module's
+   state, and what they need of the module.  */
+
+#ifndef Py_ASYNCIO_SCOPES_H
+#define Py_ASYNCIO_SCOPES_H
+
+#include "canceller.h"
+#include "nodes.h"
+#include "deadlines.h"
+#include "steps.h"
+
+/* Part of the module's state.  All strong.  */
+typedef struct {
+    PyTypeObject *node_type;
+    PyTypeObject *deadlines_type;
+    PyTypeObject *scope_type;
+    PyTypeObject *step_type;
+    /* Modules in Python; NULL before they are used.  */
+    PyObject *cancellation;
+    PyObject *scopes;
+    /* Interned names.  */
+    PyObject *call_at;
+    PyObject *cancel;
+    PyObject *deadline;
+    PyObject *deliver;
+    PyObject *enter;
+    PyObject *enter_block;
+    PyObject *expire;
+    PyObject *exit_block;
+    PyObject *leave;
+    PyObject *loop;
+    PyObject *node;
+    PyObject *pop;
+    PyObject *push;
+    PyObject *scope_deadlines;
+    PyObject *shield;
+    PyObject *time;
+    PyObject *timeout;
+} ScopeState;
+
+extern PyType_Spec asyncio_node_spec;
+extern PyType_Spec asyncio_deadlines_spec;
+extern PyType_Spec asyncio_step_spec;
+
+int asyncio_scopes_init(PyObject *module, ScopeState *state);
+int asyncio_scopes_visit(ScopeState *state, visitproc visit, void *arg);
+void asyncio_scopes_clear(ScopeState *state);
+
+/* Return an attribute of a module in Python, as a strong reference.  The
+   module is imported once: there is no import when the interpreter ends.  */
+PyObject *asyncio_import(PyObject **module, const char *its_name,
+                         const char *name);
+int asyncio_loop_time(ScopeState *, PyObject *loop, double *time);
+
+/* In _asynciomodule.c.  */
+PyObject *asyncio_module_of(PyObject *self);   /* borrowed */
+ScopeState *asyncio_scope_state(PyObject *module);
+CancellerState *asyncio_canceller_state_of(PyObject *module);
+int asyncio_is_c_canceller(PyObject *module, PyObject *canceller);
+/* Set *task to the current one, a strong reference, or to NULL if there is
+   none, also where no loop runs.  */
+int asyncio_find_current_task(PyObject *module, PyObject **task);
+/* The canceller of a Task in C, borrowed, and the baseline of a guard that is
+   entered now; NULL without an exception for another task, or without one.  */
+CancellerObject *asyncio_task_canceller(PyObject *module, PyObject *task,
+                                        Py_ssize_t *baseline);
+
+/* The plain Future in C that a Task in C is parked on, borrowed, or NULL.  */
+PyObject *asyncio_plain_waiter(PyObject *module, PyObject *task);
+/* Return 1 if the plain future is cancelled by this, 0 if not, or -1.  */
+int asyncio_future_cancel(PyObject *module, PyObject *future, PyObject *msg);
+
+#endif  /* !Py_ASYNCIO_SCOPES_H */

@@ -1,0 +1,152 @@
+/* Step: what a coroutine that never waits is to its await.
+
+   __aenter__() and __aexit__() in C return one: nothing happens before it is
+   awaited, and then it ends at once.  */
+
+#ifndef Py_BUILD_CORE_BUILTIN
+#  define Py_BUILD_CORE_MODULE 1
+#endif
+
+#include "Python.h"
+#include "pycore_genobject.h"     // _PyGen_SetStopIterationValue()
+#include "scopes.h"
+
+typedef struct {
+    PyObject_HEAD
+    step_function run;
+    PyObject *owner;    /* strong; NULL once it has run */
+    PyObject *exc;      /* strong; NULL for None, and once it has run */
+} StepObject;
+
+PyObject *
+asyncio_step_new(PyObject *module, step_function run, PyObject *owner,
+                 PyObject *exc)
+{
+    StepObject *step = PyObject_GC_New(
+        StepObject, asyncio_scope_state(module)->step_type);
+    if (step == NULL) {
+        return NULL;
+    }
+    step->run = run;
+    step->owner = Py_NewRef(owner);
+    step->exc = exc == NULL || Py_IsNone(exc) ? NULL : Py_NewRef(exc);
+    PyObject_GC_Track(step);
+    return (PyObject *)step;
+}
+
+static PySendResult
+step_send(PyObject *op, PyObject *Py_UNUSED(arg), PyObject **result)
+{
+    StepObject *self = (StepObject *)op;
+    PyObject *owner = self->owner;
+    *result = NULL;
+    if (owner == NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "cannot reuse already awaited coroutine");
+        return PYGEN_ERROR;
+    }
+    self->owner = NULL;
+    PyObject *exc = self->exc;
+    self->exc = NULL;
+    *result = self->run(owner, exc);
+    Py_XDECREF(exc);
+    Py_DECREF(owner);
+    return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
+}
+
+static PyObject *
+step_iternext(PyObject *op)
+{
+    PyObject *result;
+    if (step_send(op, Py_None, &result) == PYGEN_RETURN) {
+        _PyGen_SetStopIterationValue(result);
+        Py_DECREF(result);
+    }
+    return NULL;
+}
+
+static int
+step_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    StepObject *self = (StepObject *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->owner);
+    Py_VISIT(self->exc);
+    return 0;
+}
+
+static int
+step_clear(PyObject *op)
+{
+    StepObject *self = (StepObject *)op;
+    Py_CLEAR(self->owner);
+    Py_CLEAR(self->exc);
+    return 0;
+}
+
+static void
+step_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    step_clear(op);
+    PyObject_GC_Del(op);
+    Py_DECREF(type);
+}
+
+static PyObject *
+step_send_method(PyObject *op, PyObject *arg)
+{
+    return step_iternext(op);
+}
+
+/* throw() and close() before the first step: nothing has been done.  */
+static PyObject *
+step_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    step_clear(op);
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
+    }
+    else if (PyExceptionInstance_Check(args[0])) {
+        PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
+    }
+    else {
+        PyErr_SetObject(args[0], nargs > 1 ? args[1] : NULL);
+    }
+    return NULL;
+}
+
+static PyObject *
+step_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    step_clear(op);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef step_methods[] = {
+    {"send", step_send_method, METH_O, NULL},
+    {"throw", _PyCFunction_CAST(step_throw), METH_FASTCALL, NULL},
+    {"close", step_close, METH_NOARGS, NULL},
+    {NULL, NULL}
+};
+
+static PyType_Slot step_slots[] = {
+    {Py_am_await, PyObject_SelfIter},
+    {Py_am_send, step_send},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, step_iternext},
+    {Py_tp_dealloc, step_dealloc},
+    {Py_tp_traverse, step_traverse},
+    {Py_tp_clear, step_clear},
+    {Py_tp_methods, step_methods},
+    {0, NULL},
+};
+
+PyType_Spec asyncio_step_spec = {
+    .name = "_asyncio.Step",
+    .basicsize = sizeof(StepObject),
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+              | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION),
+    .slots = step_slots,
+};
