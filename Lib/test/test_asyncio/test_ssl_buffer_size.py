@@ -77,6 +77,15 @@ class BufferSizeTests(TLSTestCase):
             layer.buffer_updated(len(piece))
         self.assertEqual(self.protocol.data, data)
 
+    async def test_it_grows_after_a_full_one_only(self):
+        await self.begin()
+        layer = self.transport._ssl_protocol
+        self.transport.pause_reading()
+        for filled, size in (16 * KIB, 64), (1, 64), (64 * KIB, 256):
+            layer.get_buffer(-1)
+            layer.buffer_updated(filled)
+            self.assertEqual(len(layer.get_buffer(-1)), size * KIB)
+
     @for_each(wanted=(-1, 0, 1, 16 * KIB, 20 * KIB, 256 * KIB, 300 * KIB))
     async def test_transport_can_say_what_it_has(self, wanted):
         await self.begin()

@@ -88,7 +88,7 @@ class RenegotiationTests(TLSTestCase):
             await self.peer.send(self.peer.close_notify())
         self.peer.shutdown()
         await self.check_lost(
-            ssl.SSLError if written and notifies else type(None))
+            ConnectionResetError if written else type(None))
 
     async def test_open_connection_sends_what_was_held_up(self):
         await self.begin()

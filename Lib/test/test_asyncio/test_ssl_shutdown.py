@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
+import os
 import socket
 import sys
 import unittest
 from unittest import mock
 
+from test.support import socket_helper
 from test.test_asyncio.tls_support import (
     GUARD, VERSIONS, TLSTestCase, client_context, for_each,
     server_context, slow_tcp_pair)
@@ -19,6 +22,7 @@ def tearDownModule():
 TLS12, TLS13 = VERSIONS
 # More than the buffers of a socket pair and the layers take.
 WRITTEN = bytes(range(256)) * 4 * 1024
+HOSTS = ["127.0.0.1"] + socket_helper.IPV6_ENABLED * ["::1"]
 # Seconds that no test waits for, and few enough to be waited for.
 NEVER, SOON = 3600, 0.01
 
@@ -129,9 +133,10 @@ class ShutdownTests(TLSTestCase):
 
     @unittest.skipUnless(sys.platform == "linux",
                          "the kernel must tell what has arrived")
-    @for_each(layers=(1, 2))
-    async def test_silent_peer_may_take_its_time_to_read(self, layers):
-        await self.begin(TLS13, layers, silence=SOON, sockets=slow_tcp_pair)
+    @for_each(layers=(1, 2), host=HOSTS)
+    async def test_silent_peer_may_take_its_time_to_read(self, layers, host):
+        await self.begin(TLS13, layers, silence=SOON,
+                         sockets=functools.partial(slow_tcp_pair, host))
         written = WRITTEN[:100_000]
         self.transport.write(written)
         self.transport.close()
@@ -168,14 +173,19 @@ class ShutdownTests(TLSTestCase):
         layer.resume_writing()
         await self.check_lost()
 
-    @for_each(sock=(None, mock.Mock(family=socket.AF_INET, **{
-        "fileno.return_value": -1})))
-    async def test_transport_of_which_the_kernel_knows_nothing(self, sock):
+    @for_each(kind=("no socket", "closed", "no connection"))
+    async def test_transport_of_which_the_kernel_knows_nothing(self, kind):
         await self.begin(TLS13, silence=SOON)
         below = self.transport._ssl_protocol._transport
-        with mock.patch.dict(below._extra, socket=sock):
-            self.transport.close()
-            await self.check_lost()
+        with open(os.devnull) as file:
+            sock = None if kind == "no socket" else mock.Mock(
+                family=socket.AF_INET)
+            if sock is not None:
+                sock.fileno.return_value = (
+                    -1 if kind == "closed" else file.fileno())
+            with mock.patch.dict(below._extra, socket=sock):
+                self.transport.close()
+                await self.check_lost()
 
     async def test_silent_peer_must_answer_in_tls_1_2(self):
         await self.begin(TLS12, timeout=SOON, silence=0)

@@ -80,6 +80,34 @@ class StreamTests(TLSTestCase):
             await writer.start_tls(None)
         self.assertEqual(await reader.readline(), INJECTED)
 
+    async def test_refused_upgrade_leaves_a_full_reader_reading(self):
+        reader, writer, peer = await self.connect_streams(limit=100)
+        sending = asyncio.create_task(peer.send(bytes(10 ** 6)))
+        while writer.transport.is_reading():
+            await asyncio.sleep(0)
+        with self.assertRaises(TypeError):
+            await writer.start_tls(None)
+        async with asyncio.timeout(GUARD):
+            self.assertEqual(await reader.readexactly(10 ** 6), bytes(10 ** 6))
+            await sending
+
+    async def test_other_loop_is_asked_if_nothing_is_unread(self):
+        _, writer, _ = await self.connect_streams()
+        with mock.patch.object(writer, "_loop", _OtherLoop()):
+            with self.assertRaisesRegex(AssertionError, "called"):
+                await writer.start_tls(client_context())
+
+    async def test_transport_need_not_tell_its_protocol(self):
+        reader, writer, peer = await self.connect_streams(server_side=True)
+        await peer.send(GO_AHEAD + peer.add_layer(client_context()))
+        self.assertEqual(await reader.readline(), GO_AHEAD)
+        with mock.patch.object(writer.transport, "get_protocol",
+                               side_effect=NotImplementedError):
+            async with self.doing(
+                    writer.start_tls(server_context())) as upgrade:
+                await peer.handshake()
+                await upgrade
+
     async def test_reader_of_the_protocol_that_is_replaced_is_emptied(self):
         reader, writer, peer = await self.connect_streams(server_side=True)
         hello = peer.add_layer(client_context())

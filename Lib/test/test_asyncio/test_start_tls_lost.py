@@ -94,6 +94,16 @@ class ProtocolTests(TLSTestCase):
         if passes:
             await self.check_lost(type(None))
 
+    async def test_cancelled_on_a_transport_that_cannot_abort(self):
+        await self.begin()
+        upgrade = await self.begun()
+        with mock.patch.object(self.transport, "abort",
+                               side_effect=NotImplementedError):
+            upgrade.cancel()
+            await self.result_of(upgrade)
+        self.assertTrue(upgrade.cancelled())
+        await self.check_lost(type(None))
+
     @for_each(layers=(0, 1))
     async def test_cancelled_behind_clear_text_that_nobody_reads(self, layers):
         await self.begin(layers)

@@ -53,6 +53,15 @@ class StartTLSTwiceTests(TLSTestCase):
         while self.protocol.data != b"over TLS":
             await asyncio.sleep(0)
 
+    @for_each(layers=(0, 1))
+    async def test_second_upgrade_of_a_closing_transport_is_none(self, layers):
+        await self.begin(layers)
+        async with self.doing(self.start_tls()) as upgrade:
+            await self.answer()
+            await upgrade
+        self.transport.abort()
+        self.assertIsNone(await self.start_tls())
+
     @for_each(error=(AssertionError, NotImplementedError))
     async def test_transport_that_has_no_protocol_yet_is_upgraded(self, error):
         # As one of another library can be.

@@ -223,11 +223,12 @@ class BufferedRecorder(_Calls, asyncio.BufferedProtocol):
         self.data += self.buffer[:nbytes]
 
 
-def slow_tcp_pair():
+def slow_tcp_pair(host="127.0.0.1"):
     """Return two connected sockets; the second one receives little at a time."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        ours = socket.create_connection(listening.getsockname())
+        ours = socket.create_connection(listening.getsockname()[:2])
         theirs, _ = listening.accept()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 ** 18)
     return ours, theirs
