@@ -38,8 +38,7 @@ import dataclasses
 #   E1  cancel() counts.  It is held if a shield stands between where the task
 #       is and where the request is from; else it is delivered to the future
 #       that the task waits for, or pending until the next wait.  What is
-#       pending is one delivery, with the last text; of what came before the
-#       task's first block, no other text is known.
+#       pending is one delivery, with the last text.
 #   E2  A foreign request is from outside of all, unless it is made in the
 #       context of a block of the task that holds: then it is from there.  One
 #       of a group is from where the group was entered.  Where a block has
@@ -355,8 +354,6 @@ class Task(Future):
         self.context = Context(loop.context.inside)
         # Open places, outermost first; timeouts and groups.
         self.places, self.guards = [], []
-        # It has been in a scope, a timeout, or a group below a scope.
-        self.keeps_texts = group is not None and group.parent is not None
         # It has ended by a CancelledError.
         self.raised = False
         self.count = 0
@@ -534,9 +531,6 @@ class Task(Future):
             self.told = True
         else:
             self.pending.append(request)
-            if not self.keeps_texts:
-                for merged in self.pending:
-                    merged.msg = request.msg
         return True
 
     def uncancel(self):
@@ -726,7 +720,6 @@ class CancelScope(TaskPlace):
         if self.timeout is not None:
             self.deadline = self.loop.now + self.timeout
         self.enter(task)
-        task.keeps_texts = True
         if self.holds:
             self._mark_context()
             task.hold_pending()
@@ -886,7 +879,6 @@ class Timeout:
         self.origin = host.places[-1] if host.places else None
         self.baseline = host.outstanding() - bool(host.pending)
         host.guards.append(self)
-        host.keeps_texts = True
         if self.when <= self.loop.now:
             self.timer = self.loop.call_soon(self._expire)
         else:

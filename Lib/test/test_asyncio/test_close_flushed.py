@@ -1,9 +1,12 @@
-"""A transport that was closed while it had data to send, after it has sent it."""
+"""A transport that is closed while it has data to send, when it has sent it."""
 
 import asyncio
+import operator
 import unittest
+from unittest import mock
 
-from test.test_asyncio.tls_support import GUARD, TLSTestCase
+from test.test_asyncio.tls_support import (
+    GUARD, Recorder, TLSTestCase, for_each)
 
 
 def tearDownModule():
@@ -42,6 +45,50 @@ class CloseFlushedTests(TLSTestCase):
 
     async def test_is_closing(self):
         self.assertTrue(self.transport.is_closing())
+
+
+class _EndsInResume(Recorder):
+
+    def resume_writing(self):
+        super().resume_writing()
+        self.end(self.transport)
+
+
+class ResumeTests(TLSTestCase):
+    """The protocol ends the connection when it is told that all is sent."""
+
+    @for_each(end=("close", "abort"))
+    async def test_connection_is_lost_once(self, end):
+        transport, peer = await self.connect(_EndsInResume)
+        protocol = transport.get_protocol()
+        protocol.end = operator.methodcaller(end)
+        # Resumed when the buffer is empty.
+        transport.set_write_buffer_limits(0)
+        while "pause" not in protocol.calls:
+            transport.write(bytes(2 ** 16))
+        await peer.read_all()
+        async with asyncio.timeout(GUARD):
+            self.assertIsNone(await protocol.lost)
+        await asyncio.sleep(0)
+        self.assertEqual(protocol.calls, ["made", "pause", "resume", "lost"])
+
+    async def test_error_of_a_write_there_is_told(self):
+        transport, peer = await self.connect(_EndsInResume)
+        protocol = transport.get_protocol()
+        transport.set_write_buffer_limits(0)
+        sock = transport._sock
+
+        def write(transport):
+            transport._sock = mock.Mock(wraps=sock)
+            transport._sock.send.side_effect = ConnectionResetError
+            transport.write(b"more")
+
+        protocol.end = write
+        while "pause" not in protocol.calls:
+            transport.write(bytes(2 ** 16))
+        while "resume" not in protocol.calls:
+            await peer.recv()
+        self.assertIsInstance(await protocol.lost, ConnectionResetError)
 
 
 if __name__ == "__main__":
