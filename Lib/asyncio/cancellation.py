@@ -209,12 +209,14 @@ def push_down(nodes):
 class Request:
     """Someone's request that a task stop."""
 
-    __slots__ = ("origin", "msg", "dropped")
+    __slots__ = ("origin", "msg", "released", "dropped")
 
     def __init__(self, origin, msg):
         # The node in whose block it was made; None: outside of all.
         self.origin = origin
         self.msg = msg
+        # It was held, and is pending: a task that ends first ends normally.
+        self.released = False
         # The task has ended without having been told.
         self.dropped = False
 
@@ -227,7 +229,7 @@ class _PyCancellerBase:
     """
 
     __slots__ = ("task", "loop", "node", "group", "guards", "armed", "held",
-                 "pending", "asking", "may_end", "told", "accepted",
+                 "pending", "asking", "told", "accepted",
                  "yielded", "streak", "handle", "next_time")
 
     def __init__(self, task):
@@ -247,8 +249,6 @@ class _PyCancellerBase:
         self.pending = []
         # The Request that cancel() is being called for by ask(), or None.
         self.asking = None
-        # What is pending was held: a task that ends first ends normally.
-        self.may_end = False
         # This wait has had its delivery; and the future took it.
         self.told = False
         self.accepted = False
@@ -332,7 +332,6 @@ class _Rules:
             self.held.append(request)
             return True
         self.pending.append(request)
-        self.may_end = False
         return False
 
     def uncancelled(self):
@@ -351,7 +350,7 @@ class _Rules:
         while self.guards:
             self.guards.pop()._abandon()
         # No shield is left: what was held is pending.
-        if self.may_end:
+        if self.pending and all(r.released for r in self.pending):
             self.task._must_cancel = False
             for request in self.pending:
                 request.dropped = True
@@ -446,7 +445,7 @@ class _Rules:
             if self.pending:
                 task._cancel_message = self.pending[-1].msg
             else:
-                task._must_cancel = self.may_end = False
+                task._must_cancel = False
         task.uncancel()
 
     def hold_pending(self):
@@ -460,7 +459,7 @@ class _Rules:
         if self.pending:
             task._cancel_message = self.pending[-1].msg
         else:
-            task._must_cancel = self.may_end = False
+            task._must_cancel = False
         self._lower_baselines()
 
     def release(self):
@@ -474,8 +473,8 @@ class _Rules:
         if future is not None and future.cancel(msg=msg):
             self.told = True
             return
-        if not task._must_cancel:
-            self.may_end = True
+        for request in freed:
+            request.released = True
         self.pending.extend(freed)
         task._must_cancel = True
         task._cancel_message = msg
@@ -494,7 +493,6 @@ class _Rules:
     def _delivered_edge(self):
         if self.pending:
             self.pending.clear()
-        self.may_end = False
 
     def _is_held(self, origin):
         """Ask if something that holds stands between here and *origin*."""

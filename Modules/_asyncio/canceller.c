@@ -44,7 +44,6 @@ node_in_c(CancellerState *state, CancellerObject *self)
 static void
 delivered_edge(CancellerObject *self)
 {
-    self->may_end = 0;
     Py_ssize_t size = PyList_GET_SIZE(self->pending);
     if (size > 0) {
         PyList_SetSlice(self->pending, 0, size, NULL);
@@ -472,7 +471,6 @@ static PyMemberDef canceller_members[] = {
     FIELD(armed, Py_T_PYSSIZET),
     FIELD(streak, Py_T_PYSSIZET),
     FIELD(next_time, Py_T_DOUBLE),
-    FIELD(may_end, Py_T_BOOL),
     FIELD(told, Py_T_BOOL),
     FIELD(accepted, Py_T_BOOL),
     FIELD(yielded, Py_T_BOOL),

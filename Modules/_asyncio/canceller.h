@@ -35,7 +35,6 @@ typedef struct {
     PyObject *node;
     PyObject *handle;
     Py_ssize_t streak;
-    char may_end;
     char told;
     char accepted;
     char yielded;

@@ -145,10 +145,9 @@ MUTANTS = (
             request = Request(None, msg)
 """),
         ("a new request does not make the task end as cancelled", """\
-        self.pending.append(request)
-        self.may_end = False
+        if self.pending and all(r.released for r in self.pending):
 """, """\
-        self.pending.append(request)
+        if any(r.released for r in self.pending):
 """),
         ("a request that is not held cannot be withdrawn alone", """\
         self.pending.append(request)
@@ -180,13 +179,13 @@ MUTANTS = (
             break
 """),
         ("what was held is delivered to a task that ends", """\
-        if self.may_end:
+        if self.pending and all(r.released for r in self.pending):
             self.task._must_cancel = False
 """, """\
-        if self.may_end:
+        if self.pending and all(r.released for r in self.pending):
 """),
         ("a task that ends with a new request pending ends normally", """\
-        if self.may_end:
+        if self.pending and all(r.released for r in self.pending):
 """, """\
         if True:
 """),
@@ -298,19 +297,19 @@ STORM_LIMIT = 99
         ("what a new shield leaves pending has the text of what it holds", """\
             task._cancel_message = self.pending[-1].msg
         else:
-            task._must_cancel = self.may_end = False
+            task._must_cancel = False
         self._lower_baselines()
 """, """\
             pass
         else:
-            task._must_cancel = self.may_end = False
+            task._must_cancel = False
         self._lower_baselines()
 """),
         ("holding what is pending does not lower the baselines", """\
-            task._must_cancel = self.may_end = False
+            task._must_cancel = False
         self._lower_baselines()
 """, """\
-            task._must_cancel = self.may_end = False
+            task._must_cancel = False
 """),
         ("a cancel() comes from the outermost of the shields around it", """\
             if node in inside:
@@ -348,10 +347,11 @@ STORM_LIMIT = 99
             self.told = True
 """),
         ("a request that was pending may be ignored when one is released", """\
-        if not task._must_cancel:
-            self.may_end = True
+        for request in freed:
+            request.released = True
 """, """\
-        self.may_end = True
+        for request in self.pending + freed:
+            request.released = True
 """),
         ("leaving a shield raises, and so does the next wait", """\
             self.task._must_cancel = False

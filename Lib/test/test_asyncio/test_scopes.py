@@ -1718,6 +1718,25 @@ class ShieldTests:
             self.assertEqual(task.uncancel(), 1)
         self.run_in_loop(main())
 
+    def test_what_is_left_of_merged_requests_may_be_one_that_was_held(self):
+        async def child():
+            async with asyncio.timeout(0):
+                with asyncio.CancelScope(shield=True):
+                    await asyncio.sleep(5)
+                    asyncio.current_task().cancel("from within")
+                # That one and the held one are pending; leaving the timeout
+                # takes one back.
+
+        async def main():
+            task = await self.start(child())
+            await asyncio.sleep(1)
+            # Forgets what the timeout has asked for.
+            task.uncancel()
+            task.cancel("held")
+            await task
+            self.assertEqual(task.cancelling(), 1)
+        self.run_in_loop(main())
+
     def test_uncancel_inside_takes_a_pending_request_not_the_held_one(self):
         async def child(seen):
             task = asyncio.current_task()
