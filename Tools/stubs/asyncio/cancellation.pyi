@@ -58,6 +58,7 @@ def push_down(nodes: Iterable[Node]) -> None: ...
 class Request:
     origin: Node | None
     msg: Any | None
+    released: bool
     dropped: bool
     def __init__(self, origin: Node | None, msg: Any | None) -> None: ...
 
