@@ -849,11 +849,13 @@ class Deadlines:
             self._timer.cancel()
         self._due = when
         self._timer = contextvars.Context().run(
-            self._loop.call_at, when, self._expire)
+            self._loop.call_at, when, self._expire, when)
 
-    def _expire(self):
-        due, self._timer = max(self._due, self._loop.time()), None
+    def _expire(self, due):
+        # Its own time: by now another timer can be the queue's.
+        self._timer = None
         try:
+            due = max(due, self._loop.time())
             while (when := self._first()) is not None and when <= due:
                 owner = heapq.heappop(self._heap)[2]
                 owner._queued = None

@@ -131,11 +131,11 @@ class CancelScope:
 
     def __enter__(self):
         canceller = _canceller_for(self)
+        if self._timeout is not None:
+            self._node.deadline = canceller.loop.time() + self._timeout
         self._state = _State.OPEN
         self._canceller = canceller
         self._thread = threading.get_ident()
-        if self._timeout is not None:
-            self._node.deadline = canceller.loop.time() + self._timeout
         self._node.owner = self
         canceller.enter(self)
         canceller.push(self._node)
@@ -308,6 +308,8 @@ def _raise_pending(canceller):
 
 
 def _look_at_clock(scope):
+    if _is_elsewhere(scope):
+        return  # What the loop has seen so far is all that can be told.
     loop = (events._get_running_loop() if scope._canceller is None
             else scope._canceller.loop)
     if loop is not None:
@@ -346,9 +348,13 @@ def _take_off_shield(node, canceller):
         canceller.release()
 
 
+def _is_elsewhere(scope):
+    return (scope._state is _State.OPEN
+            and scope._thread != threading.get_ident())
+
+
 def _check_thread(scope, action):
-    if (scope._state is _State.OPEN
-            and scope._thread != threading.get_ident()):
+    if _is_elsewhere(scope):
         raise RuntimeError(
             f"another thread than its own cannot {action} {scope!r}: use "
             "loop.call_soon_threadsafe()")

@@ -91,7 +91,11 @@ class Timeout(cancellation.Guard):
         cancellation.begin(self, task)
         self._armed = not self._is_known
         if self._when is not None:
-            self._set_timer()
+            try:
+                self._set_timer()
+            except BaseException:
+                cancellation.leave(self)
+                raise
         return self
 
     async def __aexit__(self, exc_type, exc, tb):

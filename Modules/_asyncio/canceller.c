@@ -154,9 +154,15 @@ asyncio_canceller_finish(CancellerState *state, CancellerObject *self)
 int
 asyncio_canceller_make(PyObject *task)
 {
-    PyObject *module = PyImport_ImportModule("asyncio.cancellation");
-    if (module == NULL) {
+    PyObject *name = PyUnicode_FromString("asyncio.cancellation");
+    if (name == NULL) {
         return -1;
+    }
+    /* There is no import when the interpreter ends.  */
+    PyObject *module = PyImport_GetModule(name);
+    Py_DECREF(name);
+    if (module == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
     }
     PyObject *canceller = PyObject_CallMethod(module, "canceller_of", "O",
                                               task);
@@ -226,11 +232,13 @@ ask_plain(CancellerState *state, CancellerObject *self, NodeObject *node,
     PyObject *msg = Py_NewRef(asyncio_node_text(node));
     self->told = 1;
     Py_INCREF(self);
+    Py_INCREF(future);
     int accepted = asyncio_future_cancel(state->module, future, msg);
     if (accepted >= 0) {
         self->accepted = (char)accepted;
         self->streak += accepted;
     }
+    Py_DECREF(future);
     Py_DECREF(self);
     Py_DECREF(msg);
     return accepted < 0 ? -1 : 0;

@@ -136,8 +136,9 @@ call_at(DeadlinesObject *self, ScopeState *state, double when)
     if (callback != NULL && time != NULL && context != NULL
         && PyContext_Enter(context) == 0)
     {
+        /* It is told its time: by then another timer can be the queue's.  */
         timer = PyObject_CallMethodObjArgs(self->loop, state->call_at, time,
-                                           callback, NULL);
+                                           callback, time, NULL);
         if (PyContext_Exit(context) < 0) {
             Py_CLEAR(timer);
         }
@@ -185,21 +186,24 @@ expire_until(DeadlinesObject *self, double due)
 }
 
 static PyObject *
-deadlines_expire(PyObject *op, PyObject *Py_UNUSED(ignored))
+deadlines_expire(PyObject *op, PyObject *when)
 {
     DeadlinesObject *self = (DeadlinesObject *)op;
     ScopeState *state = asyncio_scope_state(PyType_GetModule(Py_TYPE(op)));
-    double now;
+    double now, due = PyFloat_AsDouble(when);
+    if (due == -1.0 && PyErr_Occurred()) {
+        return NULL;
+    }
     if (self->loop == NULL) {
         /* It is garbage, and so is the timer.  */
         Py_RETURN_NONE;
     }
-    if (asyncio_loop_time(state, self->loop, &now) < 0) {
-        return NULL;
-    }
     Py_INCREF(self);
     Py_CLEAR(self->timer);
-    int res = expire_until(self, now > self->due ? now : self->due);
+    int res = asyncio_loop_time(state, self->loop, &now);
+    if (res == 0) {
+        res = expire_until(self, now > due ? now : due);
+    }
     /* If one has raised, the others are for another pass.  */
     PyObject *exc = PyErr_GetRaisedException();
     if (set_timer(self, state) < 0) {
@@ -286,6 +290,11 @@ queue_for(PyObject *module, PyObject *loop, Deadline *deadline, double when)
         return queue;
     }
     queue = (DeadlinesObject *)asyncio_deadlines_of(module, loop);
+    if (deadline->queue != NULL) {
+        /* The loop's attributes run code, which has armed it.  */
+        Py_XDECREF(queue);
+        return queue_for(module, loop, deadline, when);
+    }
     if (queue != NULL) {
         deadline->when = when;
         deadline->order = ++queue->order;
@@ -379,7 +388,7 @@ deadlines_dealloc(PyObject *op)
 }
 
 static PyMethodDef deadlines_methods[] = {
-    {"_expire", deadlines_expire, METH_NOARGS, NULL},
+    {"_expire", deadlines_expire, METH_O, NULL},
     {NULL, NULL}
 };
 

@@ -126,14 +126,30 @@ expire(PyObject *op)
     return asyncio_node_cancel(asyncio_module_of(op), self->node, Py_None);
 }
 
+/* The deadline as a number; infinite if there is none.  */
+static int
+deadline_of(ScopeObject *self, double *deadline)
+{
+    *deadline = Py_HUGE_VAL;
+    if (!is_none(self->node->deadline)) {
+        PyObject *number = Py_NewRef(self->node->deadline);
+        *deadline = PyFloat_AsDouble(number);
+        Py_DECREF(number);
+        if (*deadline == -1.0 && PyErr_Occurred()) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int
 look_at_clock(ScopeObject *self, double now)
 {
+    double deadline;
     if (is_none(self->node->deadline)) {
         return 0;
     }
-    double deadline = PyFloat_AsDouble(self->node->deadline);
-    if (deadline == -1.0 && PyErr_Occurred()) {
+    if (deadline_of(self, &deadline) < 0) {
         return -1;
     }
     return deadline <= now ? expire((PyObject *)self) : 0;
@@ -155,12 +171,12 @@ static int
 move_deadline(PyObject *module, ScopeObject *self)
 {
     ScopeState *state = asyncio_scope_state(module);
-    double deadline = Py_HUGE_VAL;
-    if (!is_none(self->node->deadline)) {
-        deadline = PyFloat_AsDouble(self->node->deadline);
-        if (deadline == -1.0 && PyErr_Occurred()) {
-            return -1;
-        }
+    double deadline;
+    if (deadline_of(self, &deadline) < 0) {
+        return -1;
+    }
+    if (self->state != OPEN) {
+        return 0;
     }
     if (deadline == Py_HUGE_VAL) {
         return asyncio_deadline_disarm(&self->queued);
@@ -171,7 +187,10 @@ move_deadline(PyObject *module, ScopeObject *self)
     }
     double now;
     int res = asyncio_loop_time(state, loop, &now);
-    if (res == 0 && deadline <= now) {
+    if (self->state != OPEN) {
+        /* The clock has run code that has closed it.  */
+    }
+    else if (res == 0 && deadline <= now) {
         res = asyncio_deadline_disarm(&self->queued);
         if (res == 0) {
             res = expire((PyObject *)self);
@@ -227,9 +246,9 @@ join(PyObject *module, ScopeObject *self, int is_known)
 }
 
 static int
-start_timeout(PyObject *module, ScopeObject *self)
+start_timeout(PyObject *module, ScopeObject *self, PyObject *canceller)
 {
-    PyObject *loop = loop_of(module, self->canceller);
+    PyObject *loop = loop_of(module, canceller);
     if (loop == NULL) {
         return -1;
     }
@@ -239,7 +258,9 @@ start_timeout(PyObject *module, ScopeObject *self)
     if (now == NULL) {
         return -1;
     }
-    PyObject *deadline = PyNumber_Add(now, self->timeout);
+    PyObject *timeout = Py_NewRef(self->timeout);
+    PyObject *deadline = PyNumber_Add(now, timeout);
+    Py_DECREF(timeout);
     Py_DECREF(now);
     if (deadline == NULL) {
         return -1;
@@ -266,12 +287,14 @@ enter(ScopeObject *self)
             return -1;
         }
     }
+    if (!is_none(self->timeout)
+        && start_timeout(module, self, canceller) < 0) {
+        Py_DECREF(canceller);
+        return -1;
+    }
     self->state = OPEN;
     Py_XSETREF(self->canceller, canceller);
     self->thread = PyThread_get_thread_ident();
-    if (!is_none(self->timeout) && start_timeout(module, self) < 0) {
-        return -1;
-    }
     Py_XSETREF(self->node->owner, Py_NewRef(self));
     if (join(module, self, is_known) < 0) {
         return -1;
@@ -336,15 +359,15 @@ close_scope(ScopeObject *self)
 static int
 is_innermost(PyObject *module, ScopeObject *self)
 {
-    if (self->state != OPEN
-        || !asyncio_is_c_canceller(module, self->canceller)) {
-        return 0;
-    }
     PyObject *task;
     if (asyncio_find_current_task(module, &task) < 0) {
         return -1;
     }
     Py_XDECREF(task);
+    if (self->state != OPEN
+        || !asyncio_is_c_canceller(module, self->canceller)) {
+        return 0;
+    }
     CancellerObject *canceller = (CancellerObject *)self->canceller;
     return (task != NULL && canceller->task == task
             && canceller->node == (PyObject *)self->node);
@@ -401,7 +424,8 @@ leave_by_method(PyObject *op, PyObject *exc)
         return PyObject_CallMethodObjArgs(op, name, Py_None, Py_None, Py_None,
                                           NULL);
     }
-    PyObject *tb = PyException_GetTraceback(exc);
+    PyObject *tb = PyExceptionInstance_Check(exc)
+        ? PyException_GetTraceback(exc) : NULL;
     PyObject *res = PyObject_CallMethodObjArgs(
         op, name, (PyObject *)Py_TYPE(exc), exc, tb == NULL ? Py_None : tb,
         NULL);

@@ -125,7 +125,9 @@ expire(PyObject *op)
 static int
 as_deadline(TimeoutObject *self, double *when)
 {
-    *when = PyFloat_AsDouble(self->when);
+    PyObject *deadline = Py_NewRef(self->when);
+    *when = PyFloat_AsDouble(deadline);
+    Py_DECREF(deadline);
     if (*when == -1.0 && PyErr_Occurred()) {
         if (!PyErr_ExceptionMatches(PyExc_TypeError)
             && !PyErr_ExceptionMatches(PyExc_ValueError)
@@ -164,7 +166,9 @@ set_timer(TimeoutState *state, TimeoutObject *self, PyObject *loop)
     if (now == NULL) {
         return -1;
     }
-    int is_due = PyObject_RichCompareBool(self->when, now, Py_LE);
+    PyObject *when = Py_NewRef(self->when);
+    int is_due = PyObject_RichCompareBool(when, now, Py_LE);
+    Py_DECREF(when);
     Py_DECREF(now);
     if (is_due < 0) {
         return -1;
@@ -176,6 +180,36 @@ set_timer(TimeoutState *state, TimeoutObject *self, PyObject *loop)
 }
 
 /* --- The block --- */
+
+static int
+leave(TimeoutObject *self)
+{
+    PyObject *task = self->task;
+    self->task = NULL;
+    Py_CLEAR(self->origin);
+    if (!self->is_known) {
+        Py_XDECREF(task);
+        return 0;
+    }
+    PyObject *module = module_of(self);
+    Py_ssize_t unused;
+    int res = 0;
+    CancellerObject *canceller = asyncio_task_canceller(module, task,
+                                                        &unused);
+    if (canceller != NULL) {
+        res = asyncio_canceller_leave(asyncio_canceller_state_of(module),
+                                      canceller, (PyObject *)self);
+    }
+    else {
+        PyObject *done = call_python(
+            "_leave_elsewhere",
+            (PyObject *)self, task);
+        Py_XDECREF(done);
+        res = done == NULL ? -1 : 0;
+    }
+    Py_XDECREF(task);
+    return res;
+}
 
 static int
 begin_in_task(TimeoutState *state, TimeoutObject *self, PyObject *task)
@@ -229,42 +263,19 @@ begin(TimeoutObject *self)
         return 0;
     }
     PyObject *loop = asyncio_running_loop(module);
-    if (loop == NULL) {
+    if (loop != NULL) {
+        res = set_timer(state, self, loop);
+        Py_DECREF(loop);
+    }
+    if (loop == NULL || res < 0) {
+        PyObject *exc = PyErr_GetRaisedException();
+        if (leave(self) < 0) {
+            PyErr_Clear();
+        }
+        PyErr_SetRaisedException(exc);
         return -1;
     }
-    res = set_timer(state, self, loop);
-    Py_DECREF(loop);
-    return res;
-}
-
-static int
-leave(TimeoutObject *self)
-{
-    PyObject *task = self->task;
-    self->task = NULL;
-    Py_CLEAR(self->origin);
-    if (!self->is_known) {
-        Py_XDECREF(task);
-        return 0;
-    }
-    PyObject *module = module_of(self);
-    Py_ssize_t unused;
-    int res = 0;
-    CancellerObject *canceller = asyncio_task_canceller(module, task,
-                                                        &unused);
-    if (canceller != NULL) {
-        res = asyncio_canceller_leave(asyncio_canceller_state_of(module),
-                                      canceller, (PyObject *)self);
-    }
-    else {
-        PyObject *done = call_python(
-            "_leave_elsewhere",
-            (PyObject *)self, task);
-        Py_XDECREF(done);
-        res = done == NULL ? -1 : 0;
-    }
-    Py_XDECREF(task);
-    return res;
+    return 0;
 }
 
 static int

@@ -478,10 +478,8 @@ STORM_LIMIT = 99
         self._order -= 1
 """),
         ("a late timer leaves what has become due meanwhile", """\
-        due, self._timer = max(self._due, self._loop.time()), None
-""", """\
-        due, self._timer = self._due, None
-"""),
+            due = max(due, self._loop.time())
+""", ""),
         ("one deadline expires at a time", """\
             while (when := self._first()) is not None and when <= due:
 """, """\
@@ -512,9 +510,9 @@ STORM_LIMIT = 99
 """),
         ("the timer keeps the context of the first block alive", """\
         self._timer = contextvars.Context().run(
-            self._loop.call_at, when, self._expire)
+            self._loop.call_at, when, self._expire, when)
 """, """\
-        self._timer = self._loop.call_at(when, self._expire)
+        self._timer = self._loop.call_at(when, self._expire, when)
 """),
         ("a loop keeps what is armed when it is closed", """\
             loop._py_deadlines = weakref.ref(deadlines)

@@ -2124,6 +2124,26 @@ class MisuseTests:
         self.assertIn("closed", repr(scope))
         self.assertIsNone(scope._node.parent)
 
+    def test_another_thread_that_asks_cancels_nothing(self):
+        async def main():
+            seen = []
+            with asyncio.move_on_after(1) as scope:
+                self.loop.now += 2
+                thread = threading.Thread(
+                    target=lambda: seen.append(scope.cancel_called))
+                thread.start()
+                thread.join()
+                self.assertEqual(seen, [False])
+                self.assertTrue(scope.cancel_called)
+        self.run_in_loop(main())
+
+    def test_what_is_no_exception_does_not_end_a_shield(self):
+        async def main():
+            scope = asyncio.CancelScope(shield=True)
+            await scope.__aenter__()
+            self.assertFalse(await scope.__aexit__(None, b"no exception", None))
+        self.run_in_loop(main())
+
     def test_another_thread_is_refused(self):
         async def main():
             errors = []

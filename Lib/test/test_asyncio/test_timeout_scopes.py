@@ -8,6 +8,7 @@ import math
 import unittest
 import weakref
 from asyncio import timeouts
+from unittest import mock
 
 from test import support
 from test.test_asyncio import scopes_support
@@ -357,6 +358,71 @@ class TimerTests:
             self.assertEqual(self.count_timers(), 1)
             self.assertIsNone(ref())
         self.run_in_loop(main())
+
+    def test_a_deadline_that_is_no_number_leaves_nothing(self):
+        async def main():
+            with asyncio.CancelScope():
+                with self.assertRaises(TypeError):
+                    async with asyncio.timeout_at("soon"):
+                        self.fail("it was entered")
+                await asyncio.sleep(1)
+        self.run_in_loop(main())
+
+    def test_a_clock_that_fails_leaves_nothing(self):
+        async def main():
+            with asyncio.CancelScope():
+                for enter in (asyncio.move_on_after(1).__enter__,
+                              asyncio.timeout_at(9).__aenter__().__await__):
+                    with mock.patch.object(self.loop, "time",
+                                           side_effect=ZeroDivisionError):
+                        with self.assertRaises(ZeroDivisionError):
+                            next(iter(enter()))
+                await asyncio.sleep(1)
+        self.run_in_loop(main())
+
+    def test_a_timer_that_cannot_be_made_is_an_error_in_the_task(self):
+        async def main():
+            future = self.loop.create_future()
+            self.loop.call_later(1, future.set_result, "later")
+            with asyncio.CancelScope():
+                with mock.patch.object(self.loop, "call_at",
+                                       side_effect=OverflowError):
+                    async with asyncio.timeout(60):
+                        with self.assertRaises(OverflowError):
+                            await future
+                    with asyncio.move_on_after(50):
+                        with self.assertRaises(OverflowError):
+                            await future
+                self.assertEqual(await future, "later")
+        self.run_in_loop(main())
+
+    def test_a_clock_that_fails_once_does_not_stop_the_deadlines(self):
+        failing = False
+
+        class Failing(type(self.loop)):
+            def time(self):
+                nonlocal failing
+                if failing:
+                    failing = False
+                    raise ZeroDivisionError
+                return super().time()
+
+        async def main():
+            nonlocal failing
+
+            def fail():
+                nonlocal failing
+                failing = True
+            for _ in range(2):
+                with asyncio.move_on_after(5) as scope:
+                    # In the pass in which the timer is called, after the
+                    # loop has looked at the clock.
+                    self.loop.call_at(self.loop.now + 5, fail)
+                    await asyncio.sleep(60)
+                self.assertTrue(scope.cancelled_caught)
+        self.loop.__class__ = Failing
+        self.loop.run_until_complete(main())
+        self.unhandled.clear()
 
     def test_a_loop_that_takes_no_attribute(self):
         class Closed(type(self.loop)):
