@@ -762,9 +762,18 @@ STORM_LIMIT = 99
 """, """\
         self._armed = True
 """),
+        ("a timeout that cannot be entered stays among the task's guards", """\
+                cancellation.leave(self)
+                raise
+""", """\
+                raise
+"""),
         ("a timeout that ends in time stays among the task's guards", """\
+            self._state = _State.EXITED
             cancellation.leave(self)
-""", ""),
+""", """\
+            self._state = _State.EXITED
+"""),
         ("a timeout does not take its request back", """\
     cancellation.withdraw(timeout)
 """, ""),
