@@ -13,12 +13,6 @@
 #include "pycore_pyerrors.h"      // _PyErr_ChainExceptions1()
 #include "scopes.h"
 
-static inline int
-is_none(PyObject *field)
-{
-    return field == NULL || Py_IsNone(field);
-}
-
 /* Call a method without a result.  The caller's field may be cleared by
    what it calls, hence the reference.  */
 static int
@@ -28,8 +22,7 @@ call(PyObject *self, PyObject *name, PyObject *arg)
     PyObject *res = arg == NULL ? PyObject_CallMethodNoArgs(self, name)
                                 : PyObject_CallMethodOneArg(self, name, arg);
     Py_DECREF(self);
-    Py_XDECREF(res);
-    return res == NULL ? -1 : 0;
+    return call_and_forget(res);
 }
 
 /* Return the node that the task is in, borrowed, if that is one in C.  */
@@ -405,12 +398,6 @@ canceller_dealloc(PyObject *op)
     Py_XDECREF(self->pending);
     type->tp_free(op);
     Py_DECREF(type);
-}
-
-static PyObject *
-none_or_null(int res)
-{
-    return res < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *

@@ -111,18 +111,17 @@ take(Deadline *deadline)
 
 /* --- The timer --- */
 
-static int
-cancel_timer(DeadlinesObject *self, ScopeState *state)
+int
+asyncio_cancel_timer(PyObject **timer, PyObject *cancel)
 {
-    PyObject *timer = self->timer;
-    if (timer == NULL) {
+    if (*timer == NULL) {
         return 0;
     }
-    self->timer = NULL;
-    PyObject *res = PyObject_CallMethodNoArgs(timer, state->cancel);
-    Py_DECREF(timer);
-    Py_XDECREF(res);
-    return res == NULL ? -1 : 0;
+    PyObject *handle = *timer;
+    *timer = NULL;
+    int res = call_and_forget(PyObject_CallMethodNoArgs(handle, cancel));
+    Py_DECREF(handle);
+    return res;
 }
 
 /* Call the loop in a context that keeps nothing alive.  */
@@ -160,7 +159,7 @@ set_timer(DeadlinesObject *self, ScopeState *state)
     if (self->timer != NULL && self->due <= when) {
         return 0;
     }
-    if (cancel_timer(self, state) < 0) {
+    if (asyncio_cancel_timer(&self->timer, state->cancel) < 0) {
         return -1;
     }
     PyObject *timer = call_at(self, state, when);
@@ -327,8 +326,8 @@ asyncio_deadline_stop(Deadline *deadline)
     if (!queue->is_shared && queue->size == 0) {
         /* Nobody else can use what is left of the timer.  */
         Py_INCREF(queue);
-        res = cancel_timer(queue, asyncio_scope_state(
-            PyType_GetModule(Py_TYPE(queue))));
+        res = asyncio_cancel_timer(&queue->timer, asyncio_scope_state(
+            PyType_GetModule(Py_TYPE(queue)))->cancel);
         Py_DECREF(queue);
     }
     Py_DECREF(owner);

@@ -430,12 +430,6 @@ import_python(PyObject *op, const char *name)
     return asyncio_import(&state->cancellation, "asyncio.cancellation", name);
 }
 
-static PyObject *
-none_or_null(int res)
-{
-    return res < 0 ? NULL : Py_NewRef(Py_None);
-}
-
 /* Set *parent to a node, or to NULL for None.  */
 static int
 as_parent(PyObject *op, PyObject *arg, NodeObject **parent)

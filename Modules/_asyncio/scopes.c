@@ -45,12 +45,6 @@ typedef struct {
     char armed;
 } ScopeObject;
 
-static inline int
-is_none(PyObject *field)
-{
-    return field == NULL || Py_IsNone(field);
-}
-
 /* Call a function of scopes.py; arg can be NULL.  */
 static PyObject *
 call_module(PyObject *module, const char *name, void *self, PyObject *arg)
@@ -69,13 +63,6 @@ static PyObject *
 call_python(const char *name, void *self, PyObject *arg)
 {
     return call_module(asyncio_module_of((PyObject *)self), name, self, arg);
-}
-
-static int
-call_and_forget(PyObject *res)
-{
-    Py_XDECREF(res);
-    return res == NULL ? -1 : 0;
 }
 
 static int
@@ -187,16 +174,15 @@ move_deadline(PyObject *module, ScopeObject *self)
     }
     double now;
     int res = asyncio_loop_time(state, loop, &now);
-    if (self->state != OPEN) {
-        /* The clock has run code that has closed it.  */
-    }
-    else if (res == 0 && deadline <= now) {
+    /* The clock may have run code that has closed it.  */
+    int is_open = res == 0 && self->state == OPEN;
+    if (is_open && deadline <= now) {
         res = asyncio_deadline_disarm(&self->queued);
         if (res == 0) {
             res = expire((PyObject *)self);
         }
     }
-    else if (res == 0 && !self->node->cancelled) {
+    else if (is_open && !self->node->cancelled) {
         res = asyncio_deadline_arm(module, loop, &self->queued, deadline);
     }
     Py_DECREF(loop);
@@ -1079,8 +1065,8 @@ asyncio_scopes_clear(ScopeState *state)
     EACH_NAME(CLEAR_NAME)
 }
 
-static PyTypeObject *
-add_type(PyObject *module, PyType_Spec *spec)
+PyTypeObject *
+asyncio_add_type(PyObject *module, PyType_Spec *spec)
 {
     PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, spec, NULL);
@@ -1109,10 +1095,10 @@ asyncio_scopes_init(PyObject *module, ScopeState *state)
         return -1; \
     }
     EACH_NAME(INTERN_NAME)
-    state->node_type = add_type(module, &asyncio_node_spec);
-    state->deadlines_type = add_type(module, &asyncio_deadlines_spec);
-    state->scope_type = add_type(module, &scope_spec);
-    state->step_type = add_type(module, &asyncio_step_spec);
+    state->node_type = asyncio_add_type(module, &asyncio_node_spec);
+    state->deadlines_type = asyncio_add_type(module, &asyncio_deadlines_spec);
+    state->scope_type = asyncio_add_type(module, &scope_spec);
+    state->step_type = asyncio_add_type(module, &asyncio_step_spec);
     if (state->node_type == NULL || state->deadlines_type == NULL
         || state->scope_type == NULL || state->step_type == NULL) {
         return -1;

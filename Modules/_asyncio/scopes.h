@@ -46,6 +46,31 @@ int asyncio_scopes_init(PyObject *module, ScopeState *state);
 int asyncio_scopes_visit(ScopeState *state, visitproc visit, void *arg);
 void asyncio_scopes_clear(ScopeState *state);
 
+/* NULL stands for None in a field.  */
+static inline int
+is_none(PyObject *field)
+{
+    return field == NULL || Py_IsNone(field);
+}
+
+static inline PyObject *
+none_or_null(int res)
+{
+    return res < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* Drop the result of a call.  */
+static inline int
+call_and_forget(PyObject *res)
+{
+    Py_XDECREF(res);
+    return res == NULL ? -1 : 0;
+}
+
+PyTypeObject *asyncio_add_type(PyObject *module, PyType_Spec *spec);
+/* Detach a timer, which can be NULL, from its field, and cancel it.  */
+int asyncio_cancel_timer(PyObject **timer, PyObject *cancel);
+
 /* Return an attribute of a module in Python, as a strong reference.  The
    module is imported once: there is no import when the interpreter ends.  */
 PyObject *asyncio_import(PyObject **module, const char *its_name,

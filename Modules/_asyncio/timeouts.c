@@ -78,15 +78,7 @@ disarm(TimeoutState *state, TimeoutObject *self)
     if (asyncio_deadline_disarm(&self->queued) < 0) {
         return -1;
     }
-    PyObject *timer = self->timer;
-    if (timer == NULL) {
-        return 0;
-    }
-    self->timer = NULL;
-    PyObject *res = PyObject_CallMethodNoArgs(timer, state->cancel);
-    Py_DECREF(timer);
-    Py_XDECREF(res);
-    return res == NULL ? -1 : 0;
+    return asyncio_cancel_timer(&self->timer, state->cancel);
 }
 
 static int
@@ -231,6 +223,18 @@ begin_in_task(TimeoutState *state, TimeoutObject *self, PyObject *task)
     return res == NULL ? -1 : 0;
 }
 
+/* The block cannot be entered: keep the exception, and return -1.  */
+static int
+leave_again(TimeoutObject *self)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (leave(self) < 0) {
+        PyErr_Clear();
+    }
+    PyErr_SetRaisedException(exc);
+    return -1;
+}
+
 static int
 begin(TimeoutObject *self)
 {
@@ -263,19 +267,9 @@ begin(TimeoutObject *self)
         return 0;
     }
     PyObject *loop = asyncio_running_loop(module);
-    if (loop != NULL) {
-        res = set_timer(state, self, loop);
-        Py_DECREF(loop);
-    }
-    if (loop == NULL || res < 0) {
-        PyObject *exc = PyErr_GetRaisedException();
-        if (leave(self) < 0) {
-            PyErr_Clear();
-        }
-        PyErr_SetRaisedException(exc);
-        return -1;
-    }
-    return 0;
+    res = loop == NULL ? -1 : set_timer(state, self, loop);
+    Py_XDECREF(loop);
+    return res < 0 ? leave_again(self) : 0;
 }
 
 static int
@@ -665,17 +659,6 @@ asyncio_timeouts_clear(TimeoutState *state)
     Py_CLEAR(state->time);
 }
 
-static PyTypeObject *
-add_type(PyObject *module, PyType_Spec *spec)
-{
-    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, spec, NULL);
-    if (type != NULL && PyModule_AddType(module, type) < 0) {
-        Py_CLEAR(type);
-    }
-    return type;
-}
-
 int
 asyncio_timeouts_init(PyObject *module, TimeoutState *state)
 {
@@ -692,7 +675,7 @@ asyncio_timeouts_init(PyObject *module, TimeoutState *state)
             return -1;
         }
     }
-    state->timeout_type = add_type(module, &timeout_spec);
+    state->timeout_type = asyncio_add_type(module, &timeout_spec);
     if (state->timeout_type == NULL) {
         return -1;
     }
