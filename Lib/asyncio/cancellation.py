@@ -59,7 +59,7 @@ class Node:
     """
 
     __slots__ = ("parent", "host", "members", "children", "owner", "deadline",
-                 "cancelled", "effective", "hides", "holds", "msg",
+                 "cancelled", "effective", "noted", "hides", "holds", "msg",
                  "__weakref__")
 
     def __init__(self):
@@ -78,6 +78,8 @@ class Node:
         self.cancelled = False
         # Cancelled, or below a cancelled node that is not hidden.
         self.effective = False
+        # It has become so, and its tasks are still to be told.
+        self.noted = False
         # Level cancellation from outside is not seen.
         self.hides = False
         # Edge requests from outside wait.
@@ -149,7 +151,8 @@ class Node:
                                   and self.parent.effective)
 
     def _reached(self):
-        """The cancellers of tasks that are right here."""
+        """The cancellers of tasks that are right here, which are told now."""
+        self.noted = False
         if self.members is not None:
             return [c for c in self.members if c.node is self]
         if self.host is not None and self.host.node is self:
@@ -192,18 +195,42 @@ def push_down(nodes):
     """Tell what is below of a change in *nodes*, and ask the parked tasks."""
     stack = list(nodes)
     stack.reverse()
-    reached = []
+    noted = []
     while stack:
         node = stack.pop()
         effective = node._is_effective()
         if effective is node.effective:
             continue
         node.effective = effective
-        if effective:
-            reached += node._reached()
+        if effective and not node.noted:
+            node.noted = True
+            noted.append(node)
         stack += reversed(node.children)
-    for canceller in reached:
-        canceller.deliver()
+    call_all(canceller.deliver
+             for node in noted for canceller in node._reached())
+
+
+def call_all(functions):
+    """Call each of *functions*, also after an error.
+
+    The last error is raised, with the one before as its context.
+    """
+    error = None
+    for function in functions:
+        try:
+            function()
+        except BaseException as exc:
+            if error is not None:
+                exc.__context__ = error
+            error = exc
+    if error is not None:
+        context = error.__context__
+        try:
+            raise error
+        finally:
+            # Raising it made what is handled here its context.
+            error.__context__ = context
+            del error, context
 
 
 class Request:
@@ -347,8 +374,19 @@ class _Rules:
 
     def finish(self):
         """The task has ended: close what it left open, and leave."""
+        try:
+            call_all(self._abandon_guards())
+        finally:
+            self._forget_task()
+
+    def _abandon_guards(self):
         while self.guards:
-            self.guards.pop()._abandon()
+            guard = self.guards[-1]
+            yield guard._abandon
+            if self.guards and self.guards[-1] is guard:
+                self.guards.pop()
+
+    def _forget_task(self):
         # No shield is left: what was held is pending.
         if self.pending and all(r.released for r in self.pending):
             self.task._must_cancel = False
@@ -599,7 +637,8 @@ def begin(guard, task):
     canceller = canceller_of(task)
     if canceller is None:
         # Not of our class.
-        guard._baseline = task.cancelling()
+        guard._baseline = (task.cancelling()
+                           - bool(getattr(task, "_must_cancel", False)))
     else:
         guard._is_known = True
         guard._origin = canceller.node
@@ -673,7 +712,8 @@ def level_error(task):
 
 
 class GroupGuard(Guard):
-    """The part of a group that was entered below a scope."""
+    """The part of a group for which its host is cancelled, or can be so by
+    a scope."""
 
     def __init__(self, host):
         begin(self, host)
@@ -685,6 +725,11 @@ class GroupGuard(Guard):
     def leave(self):
         self.node.detach()
         leave(self)
+
+    def create_task(self, loop, coro, name, context):
+        """Return a task of the group, which the loop makes."""
+        kwargs = {} if context is None else {"context": context}
+        return self.node.create(loop.create_task, coro, name=name, **kwargs)
 
     def ask(self):
         """Ask the host to stop."""
@@ -701,12 +746,6 @@ class GroupGuard(Guard):
         withdraw(self)
         return is_asked_by_others(self)
 
-    def level_error(self):
-        """Return the CancelledError of the scopes around, or None."""
-        if not self.node.effective:
-            return None
-        return cancelled_error(self.node.text())
-
     async def wait(self, future, hide):
         """Wait for *future*; with *hide*, level cancellation is not seen."""
         with hidden(self._task if hide else None):
@@ -714,9 +753,10 @@ class GroupGuard(Guard):
 
 
 def enter_group(host):
-    """Return a GroupGuard, or None if *host* is in no scope or group."""
+    """Return a GroupGuard, or None if *host* is in no scope or group, and
+    nobody has asked it to stop."""
     canceller = getattr(host, "_canceller", None)
-    if canceller is None or canceller.node is None:
+    if (canceller is None or canceller.node is None) and not host.cancelling():
         return None
     return GroupGuard(host)
 

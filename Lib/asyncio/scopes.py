@@ -198,11 +198,16 @@ class CancelScope:
         self._state = _State.CLOSED
         # Break the cycle.
         self._node.owner = None
-        cancellation.disarm(self)
-        canceller.leave(self)
-        canceller.pop(self._node)
-        if self._node.holds:
-            _take_off_shield(self._node, canceller)
+        # An error of one thing leaves no other undone.
+        try:
+            cancellation.disarm(self)
+        finally:
+            try:
+                canceller.leave(self)
+                canceller.pop(self._node)
+            finally:
+                if self._node.holds:
+                    _take_off_shield(self._node, canceller)
 
 
 # What happens less often; the scope in C calls these, too.
@@ -270,14 +275,9 @@ def _exit_wrongly(scope, exc_type, wrong=None):
 
 def _exit_in(scope, exc):
     """The block ends in *exc*: return true if that is absorbed."""
-    canceller, node = scope._canceller, scope._node
-    scope._look_at_clock(canceller.loop.time())
-    absorbs = (node.cancelled
-               and (node.hides or node.parent is None
-                    or not node.parent.effective)
-               and canceller.outstanding() <= scope._baseline)
+    canceller = scope._canceller
     rest = exc
-    if absorbs:
+    if _absorbs(scope):
         rest = _without_cancellation(exc)
         scope._caught = rest is not exc
     if scope._caught:
@@ -295,6 +295,20 @@ def _exit_in(scope, exc):
     finally:
         # Break the cycle of the frame and the exception.
         del exc, rest
+
+
+def _absorbs(scope):
+    """Ask if the block's CancelledErrors end here."""
+    canceller, node = scope._canceller, scope._node
+    try:
+        scope._look_at_clock(canceller.loop.time())
+        return (node.cancelled
+                and (node.hides or node.parent is None
+                     or not node.parent.effective)
+                and canceller.outstanding() <= scope._baseline)
+    except BaseException:
+        scope._abandon()
+        raise
 
 
 def _raise_pending(canceller):
@@ -364,11 +378,10 @@ def _number(name, value):
     if value is None:
         return None
     if not isinstance(value, (int, float)):
-        try:
-            value = value.__float__()
-        except AttributeError:
+        if not hasattr(type(value), "__float__"):
             raise TypeError(f"{name} must be a number or None, not "
-                            f"{type(value).__name__}") from None
+                            f"{type(value).__name__}")
+        value = float(value)
     if value != value:
         raise ValueError(f"{name} must not be NaN")
     try:

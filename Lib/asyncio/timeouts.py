@@ -99,16 +99,21 @@ class Timeout(cancellation.Guard):
         return self
 
     async def __aexit__(self, exc_type, exc, tb):
-        self._disarm()
-        if self._state is not _State.EXPIRING:
+        try:
+            self._disarm()
+        finally:
+            try:
+                self._end(exc)
+            finally:
+                del exc, tb
+
+    def _end(self, exc):
+        if self._state is _State.EXPIRING:
+            self._state = _State.EXPIRED
+            _end_expired(self, exc)
+        else:
             self._state = _State.EXITED
             cancellation.leave(self)
-            return
-        self._state = _State.EXPIRED
-        try:
-            _end_expired(self, exc)
-        finally:
-            del exc, tb
 
     def _set_timer(self):
         loop = events.get_running_loop()

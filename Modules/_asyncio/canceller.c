@@ -10,7 +10,6 @@
 
 #include "Python.h"
 #include "structmember.h"
-#include "pycore_pyerrors.h"      // _PyErr_ChainExceptions1()
 #include "scopes.h"
 
 /* Call a method without a result.  The caller's field may be cleared by
@@ -135,9 +134,15 @@ asyncio_canceller_resume(CancellerState *state, CancellerObject *self,
 int
 asyncio_canceller_finish(CancellerState *state, CancellerObject *self)
 {
+    /* As in an except clause.  */
+    PyObject *handled = PyErr_GetHandledException();
     PyObject *exc = PyErr_GetRaisedException();
-    if (call((PyObject *)self, state->finish_below, NULL) < 0) {
-        _PyErr_ChainExceptions1(exc);
+    PyErr_SetHandledException(exc);
+    int res = call((PyObject *)self, state->finish_below, NULL);
+    PyErr_SetHandledException(handled);
+    Py_XDECREF(handled);
+    if (res < 0) {
+        Py_XDECREF(exc);
         return -1;
     }
     PyErr_SetRaisedException(exc);

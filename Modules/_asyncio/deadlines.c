@@ -13,7 +13,6 @@
 
 #include "Python.h"
 #include "structmember.h"
-#include "pycore_pyerrors.h"      // _PyErr_ChainExceptions1()
 #include "scopes.h"
 
 typedef struct DeadlinesObject {
@@ -204,16 +203,11 @@ deadlines_expire(PyObject *op, PyObject *when)
         res = expire_until(self, now > due ? now : due);
     }
     /* If one has raised, the others are for another pass.  */
-    PyObject *exc = PyErr_GetRaisedException();
-    if (set_timer(self, state) < 0) {
-        _PyErr_ChainExceptions1(exc);
-        res = -1;
-    }
-    else {
-        PyErr_SetRaisedException(exc);
-    }
+    PyObject *error = NULL;
+    keep_error(&error, res);
+    keep_error(&error, set_timer(self, state));
     Py_DECREF(self);
-    return res < 0 ? NULL : Py_NewRef(Py_None);
+    return none_or_null(raise_kept(error));
 }
 
 /* --- The queue of a loop --- */

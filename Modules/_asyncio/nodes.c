@@ -69,62 +69,45 @@ is_effective(NodeObject *self)
                                && self->parent->effective);
 }
 
-/* What is to be told, in its order.  */
+/* What has become cancelled, in its order: a list through the nodes, with a
+   reference to each.  */
 typedef struct {
-    PyObject *list;     /* strong: of cancellers in C, and of nodes */
-    int has_nodes;      /* whose cancellers it takes Python code to find */
+    NodeObject *first;
+    NodeObject *last;
 } Found;
 
-/* Add the cancellers that are right in a node of a group; return 1, or 0 if
-   not all of the group's are in C, or -1.  */
-static int
-note_members(PyObject *module, NodeObject *node, PyObject *list)
+static void
+note(NodeObject *node, Found *found)
 {
-    if (!PyDict_CheckExact(node->members)) {
-        return 0;
+    if (node->noted || (is_none(node->host) && is_none(node->members))) {
+        return;
     }
-    Py_ssize_t before = PyList_GET_SIZE(list);
-    Py_ssize_t pos = 0;
-    PyObject *member;
-    while (PyDict_Next(node->members, &pos, &member, NULL)) {
-        if (!asyncio_is_c_canceller(module, member)) {
-            return PyList_SetSlice(list, before, PY_SSIZE_T_MAX, NULL);
-        }
-        if (((CancellerObject *)member)->node == (PyObject *)node
-            && PyList_Append(list, member) < 0) {
-            return -1;
-        }
+    node->noted = 1;
+    Py_INCREF(node);
+    if (found->last != NULL) {
+        found->last->next_noted = node;
     }
-    return 1;
+    else {
+        found->first = node;
+    }
+    found->last = node;
 }
 
-/* Add what is to be told of a node that has become cancelled: the cancellers
-   that are right in it, or the node if it takes Python code to say.  */
-static int
-note(PyObject *module, NodeObject *node, Found *found)
+/* Return the reference to the first one.  */
+static NodeObject *
+take_noted(Found *found)
 {
-    PyObject *host = or_none(node->host);
-    if (or_none(node->members) != Py_None) {
-        int res = note_members(module, node, found->list);
-        if (res != 0) {
-            return res < 0 ? -1 : 0;
-        }
-    }
-    else if (Py_IsNone(host)) {
-        return 0;
-    }
-    else if (asyncio_is_c_canceller(module, host)) {
-        return (((CancellerObject *)host)->node == (PyObject *)node
-                ? PyList_Append(found->list, host) : 0);
-    }
-    found->has_nodes = 1;
-    return PyList_Append(found->list, (PyObject *)node);
+    NodeObject *node = found->first;
+    found->first = node->next_noted;
+    node->next_noted = NULL;
+    node->noted = 0;
+    return node;
 }
 
 /* Set what follows from a change in *root*, and note what has become
    cancelled, the outer before the inner.  */
-static int
-walk(PyObject *module, NodeObject *root, Found *found)
+static void
+walk(NodeObject *root, Found *found)
 {
     NodeObject *node = root;
     for (;;) {
@@ -132,14 +115,14 @@ walk(PyObject *module, NodeObject *root, Found *found)
         char effective = (char)is_effective(node);
         if (effective != node->effective) {
             node->effective = effective;
-            if (effective && note(module, node, found) < 0) {
-                return -1;
+            if (effective) {
+                note(node, found);
             }
             next = node->first;
         }
         while (next == NULL) {
             if (node == root) {
-                return 0;
+                return;
             }
             next = node->next;
             if (next == NULL) {
@@ -150,110 +133,82 @@ walk(PyObject *module, NodeObject *root, Found *found)
     }
 }
 
-/* Return 1 if a canceller is in this node and no inner one, 0 if not, or -1. */
 static int
-is_in(PyObject *module, PyObject *canceller, NodeObject *node)
+deliver_in_c(PyObject *module, CancellerObject *canceller, NodeObject *node)
 {
-    PyObject *its_node = PyObject_GetAttr(
-        canceller, asyncio_scope_state(module)->node);
+    if (canceller->node != (PyObject *)node) {
+        return 0;
+    }
+    return asyncio_canceller_deliver(asyncio_canceller_state_of(module),
+                                     canceller);
+}
+
+/* Ask the task of a canceller, which is a strong reference of the caller, if
+   it is in this node and no inner one.  */
+static int
+deliver(PyObject *module, PyObject *canceller, NodeObject *node)
+{
+    if (asyncio_is_c_canceller(module, canceller)) {
+        return deliver_in_c(module, (CancellerObject *)canceller, node);
+    }
+    ScopeState *state = asyncio_scope_state(module);
+    PyObject *its_node = PyObject_GetAttr(canceller, state->node);
     if (its_node == NULL) {
         return -1;
     }
     Py_DECREF(its_node);
-    return its_node == (PyObject *)node;
+    if (its_node != (PyObject *)node) {
+        return 0;
+    }
+    return call_and_forget(PyObject_CallMethodNoArgs(canceller,
+                                                     state->deliver));
 }
 
-/* Add the cancellers of tasks that are right in this node to a list.  */
-static int
-add_reached(PyObject *module, NodeObject *node, PyObject *reached)
+/* Ask the tasks of a group.  */
+static void
+deliver_to_members(PyObject *module, NodeObject *node, PyObject **error)
 {
-    if (or_none(node->members) == Py_None) {
-        PyObject *host = Py_NewRef(or_none(node->host));
-        int res = Py_IsNone(host) ? 0 : is_in(module, host, node);
-        if (res > 0) {
-            res = PyList_Append(reached, host);
-        }
-        Py_DECREF(host);
-        return res;
-    }
     PyObject *members = PySequence_List(node->members);
     if (members == NULL) {
-        return -1;
+        keep_error(error, -1);
+        return;
     }
-    int res = 0;
-    for (Py_ssize_t i = 0; res >= 0 && i < PyList_GET_SIZE(members); i++) {
-        res = is_in(module, PyList_GET_ITEM(members, i), node);
-        if (res > 0) {
-            res = PyList_Append(reached, PyList_GET_ITEM(members, i));
-        }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(members); i++) {
+        /* None of the many is touched again when the list goes.  */
+        PyObject *member = PyList_GET_ITEM(members, i);
+        PyList_SET_ITEM(members, i, Py_NewRef(Py_None));
+        keep_error(error, deliver(module, member, node));
+        Py_DECREF(member);
     }
     Py_DECREF(members);
-    return res < 0 ? -1 : 0;
 }
 
-/* Put the cancellers in the place of the nodes.  */
-static int
-replace_nodes(PyObject *module, Found *found)
-{
-    PyTypeObject *type = asyncio_scope_state(module)->node_type;
-    PyObject *reached = PyList_New(0);
-    int res = reached == NULL ? -1 : 0;
-    for (Py_ssize_t i = 0; res == 0 && i < PyList_GET_SIZE(found->list); i++) {
-        PyObject *item = PyList_GET_ITEM(found->list, i);
-        res = (Py_IS_TYPE(item, type)
-               ? add_reached(module, (NodeObject *)item, reached)
-               : PyList_Append(reached, item));
-    }
-    if (reached != NULL) {
-        Py_SETREF(found->list, reached);
-    }
-    return res;
-}
-
-static int
-deliver(PyObject *module, PyObject *canceller)
-{
-    if (asyncio_is_c_canceller(module, canceller)) {
-        return asyncio_canceller_deliver(asyncio_canceller_state_of(module),
-                                         (CancellerObject *)canceller);
-    }
-    PyObject *res = PyObject_CallMethodNoArgs(
-        canceller, asyncio_scope_state(module)->deliver);
-    Py_XDECREF(res);
-    return res == NULL ? -1 : 0;
-}
-
-/* Ask the parked tasks of what was noted.  */
+/* Ask the parked tasks of what was noted, all of them, also after an error. */
 static int
 ask_all(PyObject *module, Found *found)
 {
-    int res = found->has_nodes ? replace_nodes(module, found) : 0;
-    for (Py_ssize_t i = 0; res == 0 && i < PyList_GET_SIZE(found->list); i++) {
-        /* None of the many is touched again when the list goes.  */
-        PyObject *canceller = PyList_GET_ITEM(found->list, i);
-        PyList_SET_ITEM(found->list, i, Py_NewRef(Py_None));
-        res = deliver(module, canceller);
-        Py_DECREF(canceller);
+    PyObject *error = NULL;
+    while (found->first != NULL) {
+        NodeObject *node = take_noted(found);
+        if (!is_none(node->members)) {
+            deliver_to_members(module, node, &error);
+        }
+        else if (!is_none(node->host)) {
+            PyObject *host = Py_NewRef(node->host);
+            keep_error(&error, deliver(module, host, node));
+            Py_DECREF(host);
+        }
+        Py_DECREF(node);
     }
-    return res;
+    return raise_kept(error);
 }
 
 static int
 update(PyObject *module, NodeObject *self)
 {
-    if (is_effective(self) == self->effective) {
-        return 0;
-    }
-    Found found = {PyList_New(0), 0};
-    if (found.list == NULL) {
-        return -1;
-    }
-    int res = walk(module, self, &found);
-    if (res == 0) {
-        res = ask_all(module, &found);
-    }
-    Py_DECREF(found.list);
-    return res;
+    Found found = {NULL, NULL};
+    walk(self, &found);
+    return ask_all(module, &found);
 }
 
 int
@@ -301,63 +256,25 @@ asyncio_node_attach(NodeObject *self, NodeObject *parent)
     Py_XDECREF(before);
 }
 
-/* Give the children to a parent, or to nobody, and return them as a list.  */
-static PyObject *
-give_away(NodeObject *self, NodeObject *parent)
-{
-    PyObject *children = PyList_New(0);
-    if (children == NULL) {
-        return NULL;
-    }
-    for (NodeObject *child = self->first; child != NULL; child = child->next) {
-        if (PyList_Append(children, (PyObject *)child) < 0) {
-            Py_DECREF(children);
-            return NULL;
-        }
-    }
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(children); i++) {
-        NodeObject *child = (NodeObject *)PyList_GET_ITEM(children, i);
-        NodeObject *before = unlink_node(child);
-        if (parent != NULL) {
-            link_node(child, parent);
-        }
-        /* Not the last one: the caller has a reference.  */
-        Py_DECREF(before);
-    }
-    return children;
-}
-
-static int
-detach_with_children(PyObject *module, NodeObject *self, NodeObject *parent)
-{
-    PyObject *children = give_away(self, parent);
-    if (children == NULL) {
-        return -1;
-    }
-    Found found = {PyList_New(0), 0};
-    int res = found.list == NULL ? -1 : 0;
-    for (Py_ssize_t i = 0; res == 0 && i < PyList_GET_SIZE(children); i++) {
-        res = walk(module, (NodeObject *)PyList_GET_ITEM(children, i), &found);
-    }
-    if (res == 0) {
-        res = ask_all(module, &found);
-    }
-    Py_XDECREF(found.list);
-    Py_DECREF(children);
-    return res;
-}
-
 int
 asyncio_node_detach(PyObject *module, NodeObject *self)
 {
     NodeObject *parent = unlink_node(self);
     PyObject *host = self->host;
     self->host = NULL;
-    int res = 0;
-    if (self->first != NULL) {
-        res = detach_with_children(module, self, parent);
+    Found found = {NULL, NULL};
+    while (self->first != NULL) {
+        NodeObject *child = self->first;
+        NodeObject *before = unlink_node(child);
+        if (parent != NULL) {
+            link_node(child, parent);
+        }
+        walk(child, &found);
+        /* Not the last one: the caller has a reference.  */
+        Py_DECREF(before);
     }
     Py_XDECREF(parent);
+    int res = ask_all(module, &found);
     Py_XDECREF(host);
     return res;
 }
@@ -616,6 +533,7 @@ static PyMemberDef node_members[] = {
     FIELD(msg, _Py_T_OBJECT),
     FIELD(cancelled, Py_T_BOOL),
     FIELD(effective, Py_T_BOOL),
+    FIELD(noted, Py_T_BOOL),
     FIELD(hides, Py_T_BOOL),
     FIELD(holds, Py_T_BOOL),
     {NULL}

@@ -21,10 +21,13 @@ typedef struct NodeObject {
     struct NodeObject *next;
     char cancelled;
     char effective;
+    char noted;
     char hides;
     char holds;
     struct NodeObject *last;
     struct NodeObject *previous;
+    /* If it is noted: the next one that is to be told.  */
+    struct NodeObject *next_noted;
     PyObject *owner;
     PyObject *deadline;
     PyObject *msg;

@@ -294,30 +294,26 @@ enter(ScopeObject *self)
 /* --- Leaving --- */
 
 /* Have the canceller forget the scope.  */
-static int
-part(PyObject *module, ScopeObject *self, PyObject *canceller)
+static void
+part(PyObject *module, ScopeObject *self, PyObject *canceller,
+     PyObject **error)
 {
-    int res;
     if (asyncio_is_c_canceller(module, canceller)) {
         CancellerState *state = asyncio_canceller_state_of(module);
         CancellerObject *known = (CancellerObject *)canceller;
-        res = asyncio_canceller_leave(state, known, (PyObject *)self);
-        if (res == 0) {
-            res = asyncio_canceller_pop(state, known, self->node);
-        }
-        return res;
+        keep_error(error, asyncio_canceller_leave(state, known,
+                                                  (PyObject *)self));
+        keep_error(error, asyncio_canceller_pop(state, known, self->node));
+        return;
     }
     ScopeState *state = asyncio_scope_state(module);
-    res = call_and_forget(PyObject_CallMethodOneArg(canceller, state->leave,
-                                                    (PyObject *)self));
-    if (res == 0) {
-        res = call_and_forget(PyObject_CallMethodOneArg(
-            canceller, state->pop, (PyObject *)self->node));
-    }
-    return res;
+    keep_error(error, call_and_forget(PyObject_CallMethodOneArg(
+        canceller, state->leave, (PyObject *)self)));
+    keep_error(error, call_and_forget(PyObject_CallMethodOneArg(
+        canceller, state->pop, (PyObject *)self->node)));
 }
 
-/* The scope is open.  */
+/* The scope is open.  An error of one thing leaves no other undone.  */
 static int
 close_scope(ScopeObject *self)
 {
@@ -327,17 +323,16 @@ close_scope(ScopeObject *self)
     self->state = CLOSED;
     Py_INCREF(self);
     Py_CLEAR(self->node->owner);
-    int res = asyncio_deadline_disarm(&self->queued);
-    if (res == 0) {
-        res = part(module, self, canceller);
-    }
-    if (res == 0 && self->node->holds) {
-        res = call_and_forget(call_module(module, "_take_off_shield",
-                                          self->node, canceller));
+    PyObject *error = NULL;
+    keep_error(&error, asyncio_deadline_disarm(&self->queued));
+    part(module, self, canceller, &error);
+    if (self->node->holds) {
+        keep_error(&error, call_and_forget(call_module(
+            module, "_take_off_shield", self->node, canceller)));
     }
     Py_DECREF(canceller);
     Py_DECREF(self);
-    return res;
+    return raise_kept(error);
 }
 
 /* Return 1 if the scope is the innermost one that the current task is in, 0
@@ -1055,6 +1050,7 @@ asyncio_scopes_visit(ScopeState *state, visitproc visit, void *arg)
 void
 asyncio_scopes_clear(ScopeState *state)
 {
+    asyncio_steps_clear(state);
     Py_CLEAR(state->node_type);
     Py_CLEAR(state->deadlines_type);
     Py_CLEAR(state->scope_type);

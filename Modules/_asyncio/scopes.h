@@ -4,6 +4,7 @@
 #ifndef Py_ASYNCIO_SCOPES_H
 #define Py_ASYNCIO_SCOPES_H
 
+#include "pycore_pyerrors.h"      // _PyErr_ChainExceptions1()
 #include "canceller.h"
 #include "nodes.h"
 #include "deadlines.h"
@@ -15,6 +16,7 @@ typedef struct {
     PyTypeObject *deadlines_type;
     PyTypeObject *scope_type;
     PyTypeObject *step_type;
+    PyObject *spare_step;   /* a dead Step, or NULL */
     /* Modules in Python; NULL before they are used.  */
     PyObject *cancellation;
     PyObject *scopes;
@@ -45,6 +47,7 @@ extern PyType_Spec asyncio_step_spec;
 int asyncio_scopes_init(PyObject *module, ScopeState *state);
 int asyncio_scopes_visit(ScopeState *state, visitproc visit, void *arg);
 void asyncio_scopes_clear(ScopeState *state);
+void asyncio_steps_clear(ScopeState *state);
 
 /* NULL stands for None in a field.  */
 static inline int
@@ -65,6 +68,30 @@ call_and_forget(PyObject *res)
 {
     Py_XDECREF(res);
     return res == NULL ? -1 : 0;
+}
+
+/* Keep the exception of what has failed, for raise_kept(), where the rest is
+   to be done all the same.  The one before becomes its context.  */
+static inline void
+keep_error(PyObject **kept, int res)
+{
+    if (res < 0) {
+        if (*kept != NULL) {
+            _PyErr_ChainExceptions1(*kept);
+        }
+        *kept = PyErr_GetRaisedException();
+    }
+}
+
+/* Return -1 if an exception was kept, which is raised, or 0.  */
+static inline int
+raise_kept(PyObject *kept)
+{
+    if (kept == NULL) {
+        return 0;
+    }
+    PyErr_SetRaisedException(kept);
+    return -1;
 }
 
 PyTypeObject *asyncio_add_type(PyObject *module, PyType_Spec *spec);

@@ -8,7 +8,6 @@
 #endif
 
 #include "Python.h"
-#include "pycore_genobject.h"     // _PyGen_SetStopIterationValue()
 #include "scopes.h"
 
 typedef struct {
@@ -22,10 +21,17 @@ PyObject *
 asyncio_step_new(PyObject *module, step_function run, PyObject *owner,
                  PyObject *exc)
 {
-    StepObject *step = PyObject_GC_New(
-        StepObject, asyncio_scope_state(module)->step_type);
-    if (step == NULL) {
-        return NULL;
+    ScopeState *state = asyncio_scope_state(module);
+    StepObject *step = (StepObject *)state->spare_step;
+    if (step != NULL) {
+        state->spare_step = NULL;
+        _Py_NewReference((PyObject *)step);
+    }
+    else {
+        step = PyObject_GC_New(StepObject, state->step_type);
+        if (step == NULL) {
+            return NULL;
+        }
     }
     step->run = run;
     step->owner = Py_NewRef(owner);
@@ -54,12 +60,29 @@ step_send(PyObject *op, PyObject *Py_UNUSED(arg), PyObject **result)
     return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
 }
 
+/* Raise StopIteration(value) without looking for the arguments in a call.  */
+static void
+stop_with(PyObject *value)
+{
+    PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
+    PyObject *args = PyTuple_Pack(1, value);
+    PyObject *exc = args == NULL ? NULL : type->tp_new(type, args, NULL);
+    Py_XDECREF(args);
+    if (exc != NULL) {
+        Py_XSETREF(((PyStopIterationObject *)exc)->value, Py_NewRef(value));
+        PyErr_SetRaisedException(exc);
+    }
+}
+
+/* As for a generator, the end needs no exception if there is no value.  */
 static PyObject *
 step_iternext(PyObject *op)
 {
     PyObject *result;
     if (step_send(op, Py_None, &result) == PYGEN_RETURN) {
-        _PyGen_SetStopIterationValue(result);
+        if (!Py_IsNone(result)) {
+            stop_with(result);
+        }
         Py_DECREF(result);
     }
     return NULL;
@@ -84,20 +107,59 @@ step_clear(PyObject *op)
     return 0;
 }
 
+/* Keep a dead step, with its reference to the type, for the next one.  */
+static int
+keep_spare(PyObject *op)
+{
+#ifndef Py_GIL_DISABLED
+    /* It is NULL when the type has been cleared.  */
+    PyObject *module = ((PyHeapTypeObject *)Py_TYPE(op))->ht_module;
+    ScopeState *state = module == NULL ? NULL : asyncio_scope_state(module);
+    if (state != NULL && state->step_type != NULL
+        && state->spare_step == NULL) {
+        state->spare_step = op;
+        return 1;
+    }
+#endif
+    return 0;
+}
+
+static void
+delete_step(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_Del(op);
+    Py_DECREF(type);
+}
+
 static void
 step_dealloc(PyObject *op)
 {
-    PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     step_clear(op);
-    PyObject_GC_Del(op);
-    Py_DECREF(type);
+    if (!keep_spare(op)) {
+        delete_step(op);
+    }
+}
+
+void
+asyncio_steps_clear(ScopeState *state)
+{
+    PyObject *spare = state->spare_step;
+    if (spare != NULL) {
+        state->spare_step = NULL;
+        delete_step(spare);
+    }
 }
 
 static PyObject *
 step_send_method(PyObject *op, PyObject *arg)
 {
-    return step_iternext(op);
+    step_iternext(op);
+    if (!PyErr_Occurred()) {
+        PyErr_SetNone(PyExc_StopIteration);
+    }
+    return NULL;
 }
 
 /* throw() and close() before the first step: nothing has been done.  */
@@ -111,8 +173,13 @@ step_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     else if (PyExceptionInstance_Check(args[0])) {
         PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
     }
-    else {
+    else if (PyExceptionClass_Check(args[0])) {
         PyErr_SetObject(args[0], nargs > 1 ? args[1] : NULL);
+    }
+    else {
+        PyErr_Format(PyExc_TypeError, "exceptions must be classes or "
+                     "instances deriving from BaseException, not %s",
+                     Py_TYPE(args[0])->tp_name);
     }
     return NULL;
 }

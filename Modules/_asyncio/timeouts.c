@@ -51,7 +51,7 @@ typedef struct {
 static inline PyObject *
 module_of(TimeoutObject *self)
 {
-    return PyType_GetModule(Py_TYPE(self));
+    return asyncio_module_of((PyObject *)self);
 }
 
 /* Call a function of timeouts.py.  */
@@ -150,18 +150,32 @@ set_later(TimeoutState *state, TimeoutObject *self, PyObject *loop)
     return make_timer(state, self, loop, 0);
 }
 
-/* There is a deadline: arm it, if that is to be done now.  */
+/* Return 1 if the deadline has passed, 0 if not, or -1.  */
 static int
-set_timer(TimeoutState *state, TimeoutObject *self, PyObject *loop)
+has_passed(TimeoutState *state, TimeoutObject *self, PyObject *loop)
 {
     PyObject *now = PyObject_CallMethodNoArgs(loop, state->time);
     if (now == NULL) {
         return -1;
     }
+    int res;
     PyObject *when = Py_NewRef(self->when);
-    int is_due = PyObject_RichCompareBool(when, now, Py_LE);
+    if (PyFloat_CheckExact(when) && PyFloat_CheckExact(now)) {
+        res = PyFloat_AS_DOUBLE(when) <= PyFloat_AS_DOUBLE(now);
+    }
+    else {
+        res = PyObject_RichCompareBool(when, now, Py_LE);
+    }
     Py_DECREF(when);
     Py_DECREF(now);
+    return res;
+}
+
+/* There is a deadline: arm it, if that is to be done now.  */
+static int
+set_timer(TimeoutState *state, TimeoutObject *self, PyObject *loop)
+{
+    int is_due = has_passed(state, self, loop);
     if (is_due < 0) {
         return -1;
     }
@@ -276,18 +290,18 @@ static int
 end(TimeoutObject *self, PyObject *exc)
 {
     TimeoutState *state = asyncio_timeouts_state(module_of(self));
-    if (disarm(state, self) < 0) {
-        return -1;
-    }
+    PyObject *error = NULL;
+    keep_error(&error, disarm(state, self));
     if (self->state != EXPIRING) {
         self->state = EXITED;
-        return leave(self);
+        keep_error(&error, leave(self));
     }
-    self->state = EXPIRED;
-    PyObject *res = call_python("_end_expired", (PyObject *)self,
-                                exc == NULL ? Py_None : exc);
-    Py_XDECREF(res);
-    return res == NULL ? -1 : 0;
+    else {
+        self->state = EXPIRED;
+        keep_error(&error, call_and_forget(call_python(
+            "_end_expired", (PyObject *)self, exc == NULL ? Py_None : exc)));
+    }
+    return raise_kept(error);
 }
 
 static PyObject *
@@ -421,7 +435,7 @@ timeout_repr(PyObject *op)
 static PyObject *
 timeout_aenter(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return asyncio_step_new(module_of((TimeoutObject *)self), step_in, self,
+    return asyncio_step_new(asyncio_module_of(self), step_in, self,
                             NULL);
 }
 
@@ -431,7 +445,7 @@ timeout_aexit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     if (!_PyArg_CheckPositional("__aexit__", nargs, 3, 3)) {
         return NULL;
     }
-    return asyncio_step_new(module_of((TimeoutObject *)self), step_out, self,
+    return asyncio_step_new(asyncio_module_of(self), step_out, self,
                             args[1]);
 }
 
@@ -549,9 +563,9 @@ static PyType_Slot timeout_slots[] = {
 };
 
 static PyType_Spec timeout_spec = {
-    .name = "_asyncio.Timeout",
+    .name = "asyncio.timeouts.Timeout",
     .basicsize = sizeof(TimeoutObject),
-    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE
               | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_MANAGED_WEAKREF),
     .slots = timeout_slots,
 };
@@ -561,7 +575,12 @@ static PyType_Spec timeout_spec = {
 static PyObject *
 new_timeout(TimeoutState *state, PyObject *when)
 {
-    return PyObject_CallOneArg((PyObject *)state->timeout_type, when);
+    TimeoutObject *self = (TimeoutObject *)state->timeout_type->tp_alloc(
+        state->timeout_type, 0);
+    if (self != NULL) {
+        self->when = Py_NewRef(when);
+    }
+    return (PyObject *)self;
 }
 
 /*[clinic input]

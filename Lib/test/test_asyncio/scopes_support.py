@@ -39,6 +39,28 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super()._run_once()
 
 
+class FailingTimersLoop(VirtualLoop):
+    """A loop with timers of no use: they never fire, and cannot be cancelled.
+
+    It takes no Deadlines, so that each scope has a timer of its own.
+    """
+
+    class _Timer:
+        def __init__(self, callback):
+            self.callback = callback
+
+        def cancel(self):
+            raise ZeroDivisionError
+
+    def __setattr__(self, name, value):
+        if name.endswith("_deadlines"):
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+    def call_at(self, when, callback, *args, context=None):
+        return self._Timer(callback)
+
+
 @contextlib.contextmanager
 def replaced(module, **names):
     """Give names of a module other values."""

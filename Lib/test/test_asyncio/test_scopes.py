@@ -15,6 +15,7 @@ import weakref
 
 from asyncio import cancellation
 from asyncio import scopes
+from unittest import mock
 from test.test_asyncio import scopes_support
 
 
@@ -131,6 +132,64 @@ class LevelTests:
             self.unhandled.clear()
             self.assertIsInstance(context["exception"], ZeroDivisionError)
         self.run_in_loop(main())
+
+    def test_an_error_in_asking_does_not_stop_the_others(self):
+        asked = []
+
+        class Member:
+            def __init__(self, name, node, raises=False):
+                self.name, self.node, self.raises = name, node, raises
+
+            def deliver(self):
+                asked.append(self.name)
+                if self.raises:
+                    raise ZeroDivisionError(self.name)
+
+        outer, group, inner, last = nodes = [
+            cancellation.Node() for _ in range(4)]
+        for node in nodes[1:]:
+            node.attach(outer)
+        group.members = dict.fromkeys([Member("a", group, True),
+                                       Member("b", group),
+                                       Member("elsewhere", inner),
+                                       Member("c", group, True)])
+        inner.host = Member("d", inner, True)
+        last.host = Member("e", last)
+        with self.assertRaisesRegex(ZeroDivisionError, "^d$") as cm:
+            outer.cancel()
+        self.assertEqual(asked, list("abcde"))
+        self.assertEqual([str(cm.exception.__context__),
+                          str(cm.exception.__context__.__context__)],
+                         ["c", "a"])
+
+    def test_what_asking_changes_meanwhile(self):
+        asked = []
+
+        class Member:
+            def __init__(self, node, action):
+                self.node, self.action = node, action
+
+            def deliver(self):
+                asked.append(self)
+                self.action()
+
+        def shield_twice():
+            # It becomes cancelled again while it is still to be told.
+            last.hides = True
+            last.update()
+            last.hides = False
+            last.update()
+
+        outer, group, last = nodes = [cancellation.Node() for _ in range(3)]
+        group.attach(outer)
+        last.attach(outer)
+        first = Member(group, lambda: group.members.pop(second))
+        second = Member(group, shield_twice)
+        third = Member(group, lambda: None)
+        group.members = dict.fromkeys([first, second, third])
+        last.host = Member(last, lambda: None)
+        outer.cancel()
+        self.assertEqual(asked, [first, second, third, last.host])
 
     def test_a_result_that_has_arrived_is_not_lost(self):
         async def child(scope, future, got):
@@ -2000,12 +2059,17 @@ class CornerTests:
 class MisuseTests:
 
     def test_arguments_that_are_refused(self):
+        class Textual:
+            def __float__(self):
+                return "1"
+
         for arguments, error, text in (
                 (dict(timeout=1, deadline=1), ValueError, "both"),
                 (dict(timeout=math.nan), ValueError, "timeout.*NaN"),
                 (dict(deadline=math.nan), ValueError, "deadline.*NaN"),
                 (dict(timeout="1"), TypeError, "timeout must be a number"),
-                (dict(deadline=[]), TypeError, "deadline must be a number")):
+                (dict(deadline=[]), TypeError, "deadline must be a number"),
+                (dict(timeout=Textual()), TypeError, "non-float")):
             with self.subTest(arguments=arguments):
                 with self.assertRaisesRegex(error, text):
                     asyncio.CancelScope(**arguments)
@@ -2102,6 +2166,80 @@ class MisuseTests:
             self.assertIn("closed", repr(scope))
             self.assertIsNone(task._canceller)
             scope.cancel()
+        self.run_in_loop(main())
+
+    def test_many_scopes_left_open_are_closed_from_within(self):
+        async def child(scopes):
+            for scope in scopes:
+                scope.__enter__()
+
+        async def main():
+            scopes = [asyncio.CancelScope() for _ in range(1000)]
+            with mock.patch.object(cancellation._Rules, "_leave_below",
+                                   side_effect=AssertionError):
+                await asyncio.create_task(child(scopes))
+            self.assertNotIn("open", "".join(map(repr, scopes)))
+        self.run_in_loop(main())
+
+    def test_an_error_in_closing_is_that_of_the_task(self):
+        async def child(scopes, future, ends_in):
+            for scope in scopes:
+                scope.__enter__()
+            await future
+            if ends_in is not None:
+                raise ends_in
+
+        async def main():
+            for ends_in in None, ValueError(), asyncio.CancelledError():
+                scopes = [asyncio.CancelScope(timeout=60) for _ in range(3)]
+                future = self.loop.create_future()
+                self.loop.call_soon(self.loop.call_soon,
+                                    future.set_result, None)
+                task = asyncio.create_task(child(scopes, future, ends_in))
+                with self.assertRaises(ZeroDivisionError) as cm:
+                    await task
+                context = cm.exception
+                for _ in scopes:
+                    self.assertIsInstance(context, ZeroDivisionError)
+                    context = context.__context__
+                if ends_in is not None:
+                    self.assertIs(context, ends_in)
+                self.assertNotIn("open", "".join(map(repr, scopes)))
+                self.assertIsNone(task._canceller)
+        self.loop.__class__ = scopes_support.FailingTimersLoop
+        self.run_in_loop(main())
+
+    def test_an_error_in_closing_leaves_no_scope_in_the_task(self):
+        async def main():
+            task = asyncio.current_task()
+            future = self.loop.create_future()
+            self.loop.call_soon(future.set_result, None)
+            self.loop.call_soon(task.cancel)
+            with asyncio.CancelScope() as outer:
+                with self.assertRaises(ZeroDivisionError):
+                    with asyncio.move_on_after(60, shield=True):
+                        await future
+                self.assertIs(task._canceller.node, outer._node)
+                self.assertEqual(task._canceller.guards, [outer])
+                # What the shield held is pending.
+                with self.assertRaises(asyncio.CancelledError):
+                    await asyncio.sleep(0)
+        self.loop.__class__ = scopes_support.FailingTimersLoop
+        self.run_in_loop(main())
+
+    def test_an_error_of_the_clock_leaves_no_scope_in_the_task(self):
+        async def main():
+            task = asyncio.current_task()
+            with asyncio.CancelScope() as outer:
+                with self.assertRaises(ZeroDivisionError):
+                    with asyncio.move_on_after(60):
+                        patch = mock.patch.object(
+                            self.loop, "time", side_effect=ZeroDivisionError)
+                        patch.start()
+                        raise KeyError
+                patch.stop()
+                self.assertIs(task._canceller.node, outer._node)
+                self.assertEqual(task._canceller.guards, [outer])
         self.run_in_loop(main())
 
     def test_a_coroutine_that_is_destroyed_closes_its_scopes(self):

@@ -424,6 +424,21 @@ class TimerTests:
         self.loop.run_until_complete(main())
         self.unhandled.clear()
 
+    def test_a_timer_that_cannot_be_cancelled_leaves_nothing(self):
+        async def main(when):
+            task = asyncio.current_task()
+            with asyncio.CancelScope() as outer:
+                future = self.loop.create_future()
+                self.loop.call_soon(future.set_result, None)
+                with self.assertRaises(ZeroDivisionError):
+                    async with asyncio.timeout_at(when):
+                        await future
+                self.assertEqual(task._canceller.guards, [outer])
+        self.loop.__class__ = scopes_support.FailingTimersLoop
+        for when in 60, math.inf:
+            with self.subTest(when=when):
+                self.run_in_loop(main(when))
+
     def test_a_loop_that_takes_no_attribute(self):
         class Closed(type(self.loop)):
             def __setattr__(self, name, value):
@@ -647,6 +662,43 @@ class CTests(unittest.IsolatedAsyncioTestCase):
         with self.assertRaises(KeyError):
             step.throw(KeyError())
         step.close()
+
+    async def test_a_step_can_be_driven_by_hand(self):
+        for end in next, lambda step: step.send(None):
+            timeout = asyncio.timeout(1)
+            with self.assertRaises(StopIteration) as cm:
+                end(timeout.__aenter__())
+            self.assertIs(cm.exception.value, timeout)
+            with self.assertRaises(StopIteration) as cm:
+                end(timeout.__aexit__(None, None, None))
+            self.assertIsNone(cm.exception.value)
+
+    async def test_a_step_refuses_what_is_no_exception(self):
+        for arguments in (), (1,), (int,), ("text", None, None):
+            step = asyncio.timeout(1).__aenter__()
+            with self.assertRaises(TypeError):
+                step.throw(*arguments)
+        step = asyncio.timeout(1).__aenter__()
+        with self.assertRaisesRegex(KeyError, "key"):
+            step.throw(KeyError, "key")
+
+    async def test_a_subclass(self):
+        class Named(asyncio.Timeout):
+            async def __aenter__(self):
+                self.name = "named"
+                return await super().__aenter__()
+
+        self.assertEqual((Named.__base__.__module__, Named.__base__.__name__),
+                         ("asyncio.timeouts", "Timeout"))
+        timeout = Named(asyncio.get_running_loop().time())
+        with self.assertRaises(TimeoutError):
+            async with timeout:
+                await asyncio.sleep(60)
+        self.assertEqual(timeout.name, "named")
+        wr = weakref.ref(timeout)
+        del timeout
+        support.gc_collect()
+        self.assertIsNone(wr())
 
     async def test_it_goes_when_nothing_needs_it(self):
         with asyncio.CancelScope():
