@@ -417,19 +417,78 @@ STORM_LIMIT = 99
         if self._task.cancelling():
 """),
         ("a group whose member was cancelled ends as if it had finished", """\
-        if not self.node.effective:
-            return None
-        return cancelled_error(self.node.text())
+        return None
+    return cancelled_error(canceller.node.text())
 """, """\
         return None
+    return None
 """),
         ("the exit of a group has no text of the level", """\
-            return None
-        return cancelled_error(self.node.text())
+        return None
+    return cancelled_error(canceller.node.text())
 """, """\
-            return None
-        return cancelled_error(None)
+        return None
+    return cancelled_error(None)
 """),
+        ("a group takes the requests before its entry for new ones", """\
+    if (canceller is None or canceller.node is None) and not host.cancelling():
+""", """\
+    if canceller is None or canceller.node is None:
+"""),
+        ("an error in asking stops the rest", """\
+        except BaseException as exc:
+            if error is not None:
+""", """\
+        except ZeroDivisionError:
+            raise
+        except BaseException as exc:
+            if error is not None:
+"""),
+        ("an error in asking is lost", """\
+    if error is not None:
+        context = error.__context__
+""", """\
+    if error is None:
+        context = error.__context__
+"""),
+        ("of two errors in asking one is lost", """\
+                exc.__context__ = error
+""", """\
+                pass
+"""),
+        ("raising the error again changes its context", """\
+            error.__context__ = context
+""", """\
+            pass
+"""),
+        ("an error in closing leaves the task its canceller", """\
+            call_all(self._abandon_guards())
+        finally:
+            self._forget_task()
+""", """\
+            call_all(self._abandon_guards())
+        except ZeroDivisionError:
+            raise
+        else:
+            self._forget_task()
+"""),
+        ("what the task left open is searched for", """\
+            guard = self.guards[-1]
+            yield guard._abandon
+            if self.guards and self.guards[-1] is guard:
+                self.guards.pop()
+""", """\
+            yield self.guards.pop()._abandon
+"""),
+        ("what is still to be told is told twice", """\
+        if effective and not node.noted:
+""", """\
+        if effective:
+"""),
+        ("what was told once is not told again", """\
+        self.noted = False
+        if self.members""", """\
+        if self.members"""),
         ("a group that ends is told at every wait", """\
         with hidden(self._task if hide else None):
 """, """\
@@ -555,9 +614,43 @@ STORM_LIMIT = 99
             _look_at_clock(self)
 """, ""),
         ("leaving a scope does not look at the clock", """\
-    scope._look_at_clock(canceller.loop.time())
-    absorbs""", """\
-    absorbs"""),
+        scope._look_at_clock(canceller.loop.time())
+        return""", """\
+        return"""),
+        ("a clock that fails leaves the scope open", """\
+    except BaseException:
+        scope._abandon()
+        raise
+""", """\
+    except BaseException:
+        raise
+"""),
+        ("a timer that fails leaves the scope open", """\
+            cancellation.disarm(self)
+        finally:
+            try:
+                canceller.leave(self)
+""", """\
+            cancellation.disarm(self)
+        except ZeroDivisionError:
+            raise
+        else:
+            try:
+                canceller.leave(self)
+"""),
+        ("an error in closing leaves the shield", """\
+                canceller.pop(self._node)
+            finally:
+                if self._node.holds:
+                    _take_off_shield(self._node, canceller)
+""", """\
+                canceller.pop(self._node)
+            except ZeroDivisionError:
+                raise
+            else:
+                if self._node.holds:
+                    _take_off_shield(self._node, canceller)
+"""),
         ("a deadline moved into the past waits for a timer", """\
         elif deadline <= self._canceller.loop.time():
 """, """\
@@ -585,15 +678,16 @@ STORM_LIMIT = 99
 """),
         ("a wrong exit leaves the scope open", """\
     scope._abandon()
-""", ""),
+    if exc_type""", """\
+    if exc_type"""),
         ("a scope that is not cancelled absorbs", """\
-    absorbs = (node.cancelled
+        return (node.cancelled
 """, """\
-    absorbs = (True
+        return (True
 """),
         ("the inner of two cancelled scopes absorbs", """\
-               and (node.hides or node.parent is None
-                    or not node.parent.effective)
+                and (node.hides or node.parent is None
+                     or not node.parent.effective)
 """, ""),
         ("an edge is swallowed with the level", """\
                and canceller.outstanding() <= scope._baseline)
@@ -697,9 +791,9 @@ STORM_LIMIT = 99
     if True:
 """),
         ("what is no int or float is refused", """\
-            value = value.__float__()
+        if not hasattr(type(value), "__float__"):
 """, """\
-            raise AttributeError
+        if True:
 """),
         ("raising the rest changes its context", """\
         rest.__context__ = context
@@ -767,6 +861,19 @@ STORM_LIMIT = 99
                 raise
 """, """\
                 raise
+"""),
+        ("a timer that fails leaves the timeout among the task's guards", """\
+            self._disarm()
+        finally:
+            try:
+                self._end(exc)
+""", """\
+            self._disarm()
+        except ZeroDivisionError:
+            raise
+        else:
+            try:
+                self._end(exc)
 """),
         ("a timeout that ends in time stays among the task's guards", """\
             self._state = _State.EXITED

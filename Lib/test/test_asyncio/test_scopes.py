@@ -190,6 +190,8 @@ class LevelTests:
         last.host = Member(last, lambda: None)
         outer.cancel()
         self.assertEqual(asked, [first, second, third, last.host])
+        shield_twice()
+        self.assertEqual(asked[4:], [last.host])
 
     def test_a_result_that_has_arrived_is_not_lost(self):
         async def child(scope, future, got):
@@ -2225,6 +2227,24 @@ class MisuseTests:
                 with self.assertRaises(asyncio.CancelledError):
                     await asyncio.sleep(0)
         self.loop.__class__ = scopes_support.FailingTimersLoop
+        self.run_in_loop(main())
+
+    def test_an_error_in_what_is_told_then_takes_the_shield_off(self):
+        class Member:
+            def deliver(self):
+                raise ZeroDivisionError
+
+        async def main():
+            with asyncio.CancelScope() as outer:
+                outer.cancel()
+                with self.assertRaises(ZeroDivisionError):
+                    with asyncio.CancelScope(shield=True) as scope:
+                        group = type(scope._node)()
+                        member = Member()
+                        member.node = group
+                        group.members = {member: None}
+                        group.attach(scope._node)
+                self.assertEqual(cancellation._inside.get(), ())
         self.run_in_loop(main())
 
     def test_an_error_of_the_clock_leaves_no_scope_in_the_task(self):
