@@ -31,6 +31,7 @@ BYTE = "byte"
 MESSAGE = b"x" * 1024
 MEBIBYTE = 1024 * 1024
 BLOCK = b"x" * (MEBIBYTE // 4)
+SHORT_RECORD = b"x" * 100
 
 # How it works.  A row's function gets a number of loops and returns the
 # seconds that they took (rows of memory: the bytes of one object).  A loop is
@@ -954,16 +955,23 @@ async def _tls_handshake_2(loops):
 class _SinkServer(_GreetingServer):
     """Answers each MiB with a byte."""
 
-    missing = MEBIBYTE
+    amount = missing = MEBIBYTE
 
     def data_received(self, data):
         self.missing -= len(data)
         while self.missing <= 0:
-            self.missing += MEBIBYTE
+            self.missing += self.amount
             self.transport.write(b".")
 
 
+class _ShortSinkServer(_SinkServer):
+    amount = missing = 1000 * len(SHORT_RECORD)
+
+
 class _SourceClient(_EchoClient):
+    block = BLOCK
+    blocks = MEBIBYTE // len(BLOCK)
+
     def __init__(self):
         self.writable = asyncio.Event()
         self.resume_writing()
@@ -982,17 +990,22 @@ class _SourceClient(_EchoClient):
 
     async def begin(self, rounds):
         self.expect(1, rounds)
-        for _ in range(rounds * (MEBIBYTE // len(BLOCK))):
+        for _ in range(rounds * self.blocks):
             await self.writable.wait()
-            self.transport.write(BLOCK)
+            self.transport.write(self.block)
         await self.done
 
 
-async def _throughput(layers, loops):
+class _ShortSourceClient(_SourceClient):
+    block = SHORT_RECORD
+    blocks = 1000
+
+
+async def _throughput(layers, loops, sink=_SinkServer, source=_SourceClient):
     serve, connect = _LAYERS[layers]
-    server, port = await _start(serve(_SinkServer), _server_context())
+    server, port = await _start(serve(sink), _server_context())
     async with _closing(server, []) as clients:
-        clients.append(await connect(port, _SourceClient()))
+        clients.append(await connect(port, source()))
         return await _round_trips(clients, loops)
 
 
@@ -1004,6 +1017,19 @@ async def _tls_throughput_1(loops):
 @_row("tls-throughput-2", "one way over TLS in TLS, per MiB")
 async def _tls_throughput_2(loops):
     return await _throughput(2, loops)
+
+
+@_row("tls-short-records-1", "records of 100 bytes one way over TLS, each",
+      inner=1000)
+async def _tls_short_records_1(loops):
+    return await _throughput(1, loops, _ShortSinkServer, _ShortSourceClient)
+
+
+@_row("tls-short-records-2",
+      "records of 100 bytes one way over TLS in TLS, each",
+      inner=1000)
+async def _tls_short_records_2(loops):
+    return await _throughput(2, loops, _ShortSinkServer, _ShortSourceClient)
 
 
 # Memory: how much the process's resident set grows from N objects to 2 N, so

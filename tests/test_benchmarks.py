@@ -408,7 +408,8 @@ def test_what_a_peer_has_nothing_of_is_not_run(short_run):
 @pytest.mark.parametrize("implementation", ["stock", "uvloop", "aiofastnet"])
 @pytest.mark.parametrize("key", [
     "tls-handshake-1", "tls-handshake-2",
-    "tls-throughput-1", "tls-throughput-2"])
+    "tls-throughput-1", "tls-throughput-2",
+    "tls-short-records-1", "tls-short-records-2"])
 def test_tls_rows_run(short_tls_run, key, implementation):
     result = short_tls_run["rows"][key]["results"][implementation]
     assert result["errors"] == [] and len(result["values"]) == 2

@@ -920,8 +920,10 @@ def deadlines_of(loop):
 
 def arm(owner, loop, when):
     """Queue *owner* until *when*, or move it in its queue."""
+    # The loop's attributes may run code that arms it.
+    deadlines = _py_deadlines_of(loop)
     disarm(owner)
-    _py_deadlines_of(loop).arm(owner, when)
+    deadlines.arm(owner, when)
 
 
 def disarm(owner):

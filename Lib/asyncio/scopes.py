@@ -250,10 +250,11 @@ def _canceller_for(scope):
 
 def _find_misuse(scope):
     """Return what is wrong with leaving the block here, or None."""
+    # First, as a loop's methods can run any code.
+    task = _current_task()
     if scope._state is not _State.OPEN:
         return (f"{scope!r} is left, but is not entered: use it in a with "
                 "statement")
-    task = _current_task()
     if task is not scope._canceller.task:
         return (f"{scope!r} is left in {task!r}, but was entered in "
                 f"{scope._canceller.task!r}: leave it there")

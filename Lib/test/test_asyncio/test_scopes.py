@@ -1164,6 +1164,22 @@ class DeadlineTests:
             self.assertEqual(self.loop.now, 2.5)
         self.run_in_loop(main())
 
+    def test_a_timeout_that_changes_the_scope_when_it_is_added(self):
+        class Delay(float):
+            def __radd__(self, now):
+                scope.deadline = 3
+                return now + float(self)
+
+        async def main():
+            nonlocal scope
+            scope = asyncio.move_on_after(Delay(60))
+            with scope:
+                self.assertEqual(scope.deadline, 60)
+                await asyncio.sleep(70)
+            self.assertEqual(self.loop.now, 60)
+        scope = None
+        self.run_in_loop(main())
+
     def test_what_needs_no_timer_makes_none(self):
         async def never():
             with asyncio.move_on_after(math.inf):
@@ -2281,6 +2297,25 @@ class MisuseTests:
         coro.close()
         self.assertIn("closed", repr(scope))
         self.assertIsNone(scope._node.parent)
+
+    def test_a_loop_whose_hash_closes_the_scope(self):
+        class Closing(type(self.loop)):
+            def __hash__(self):
+                if scope is not None:
+                    scope._abandon()
+                return super().__hash__()
+
+        async def main():
+            nonlocal scope
+            with self.assertRaisesRegex(RuntimeError, "not entered"):
+                with asyncio.CancelScope() as entered:
+                    scope = entered
+            scope = None
+            self.assertEqual(asyncio.current_task()._canceller.guards, [])
+            await asyncio.sleep(1)
+        scope = None
+        self.loop.__class__ = Closing
+        self.run_in_loop(main())
 
     def test_another_thread_that_asks_cancels_nothing(self):
         async def main():

@@ -2,6 +2,7 @@
 
 import asyncio
 import unittest
+from unittest import mock
 
 from test.test_asyncio.tls_support import (
     GUARD, TLSTestCase, client_context, for_each, server_context)
@@ -44,11 +45,12 @@ class BufferSizeTests(TLSTestCase):
         await sending
 
     @for_each(layers=(1, 2, 3))
-    async def test_handshake_and_short_messages_need_little(self, layers):
+    async def test_messages_of_one_record_need_little(self, layers):
         await self.begin(layers)
-        for _ in range(100):
-            await self.receive(1000)
-        self.assertEqual(self.sizes(), layers * [16 * KIB])
+        # Each layer adds some bytes.
+        for size in 100 * [1000, 2 ** 14 - 100]:
+            await self.receive(size)
+        self.assertEqual(self.sizes(), layers * [64 * KIB])
         self.transport.abort()
         await self.protocol.lost
 
@@ -81,17 +83,53 @@ class BufferSizeTests(TLSTestCase):
         await self.begin()
         layer = self.transport._ssl_protocol
         self.transport.pause_reading()
-        for filled, size in (16 * KIB, 64), (1, 64), (64 * KIB, 256):
+        for filled, wanted, size in (
+                (64 * KIB - 1, -1, 64), (1, 100 * KIB, 100),
+                (100 * KIB, -1, 256), (1, -1, 256)):
             layer.get_buffer(-1)
             layer.buffer_updated(filled)
-            self.assertEqual(len(layer.get_buffer(-1)), size * KIB)
+            self.assertEqual(len(layer.get_buffer(wanted)), size * KIB)
 
-    @for_each(wanted=(-1, 0, 1, 16 * KIB, 20 * KIB, 256 * KIB, 300 * KIB))
+    async def test_the_last_one_counts(self):
+        # For a transport that fills a buffer several times.
+        await self.begin()
+        layer = self.transport._ssl_protocol
+        self.transport.pause_reading()
+        buffer = layer.get_buffer(-1)
+        layer.buffer_updated(64 * KIB)
+        layer.buffer_updated(1)
+        self.assertIs(layer.get_buffer(-1), buffer)
+
+    async def test_the_largest_one_stays(self):
+        await self.begin()
+        layer = self.transport._ssl_protocol
+        self.transport.pause_reading()
+        buffer = layer.get_buffer(256 * KIB)
+        layer.buffer_updated(256 * KIB)
+        for wanted in -1, 256 * KIB, 300 * KIB:
+            self.assertIs(layer.get_buffer(wanted), buffer)
+
+    async def test_a_transport_that_goes_on_after_the_end(self):
+        await self.begin()
+        layer = self.transport._ssl_protocol
+        self.transport.abort()
+        await self.protocol.lost
+        for wanted in 0, -1:
+            self.assertEqual(len(layer.get_buffer(wanted)), 64 * KIB)
+
+    async def test_a_smaller_limit(self):
+        with mock.patch.object(
+                asyncio.sslproto.SSLProtocol, "max_size", 4 * KIB):
+            await self.begin()
+            await self.receive(100 * KIB)
+            self.assertEqual(self.sizes(), [4 * KIB])
+
+    @for_each(wanted=(-1, 0, 1, 64 * KIB, 100 * KIB, 256 * KIB, 300 * KIB))
     async def test_transport_can_say_what_it_has(self, wanted):
         await self.begin()
         buffer = self.transport._ssl_protocol.get_buffer(wanted)
         self.assertEqual(
-            len(buffer), min(max(wanted, 16 * KIB), 256 * KIB))
+            len(buffer), min(max(wanted, 64 * KIB), 256 * KIB))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,14 @@
 import array
 import asyncio
 import mmap
+import socket
+import ssl
 import unittest
 
-from test.test_asyncio.tls_support import BufferedRecorder, GUARD, TLSTestCase
+from test.test_asyncio.tls_support import (
+    GUARD, BufferedRecorder, Recorder, TLSPeer, TLSTestCase, client_context,
+    for_each, server_context)
+from test.test_asyncio.utils import SIGNED_CERTFILE, SIGNING_CA
 
 
 def tearDownModule():
@@ -75,6 +80,73 @@ class BufferKindTests(TLSTestCase):
                           for report in self.take_reports()],
                          ["get_buffer() returned an empty buffer"] * 2)
         self.assertEqual(over["connect_tls"], over["connect"])
+
+
+class _AsksAtOnce:
+    """Asks for the certificate of the client, when it has connected."""
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self.tls = transport.get_extra_info("ssl_object")
+        self.tls.verify_client_post_handshake()
+
+
+class _AsksInAPause:
+    """Asks for it while reading is paused."""
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self.tls = transport.get_extra_info("ssl_object")
+        transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self.resume)
+
+    def resume(self):
+        self.tls.verify_client_post_handshake()
+        self.transport.resume_reading()
+
+
+class OwedTests(TLSTestCase):
+    """What the layer owes its peer is sent though nothing has come."""
+
+    async def connect_client(self, factory):
+        context = server_context(ssl.TLSVersion.TLSv1_3)
+        context.load_verify_locations(SIGNING_CA)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.post_handshake_auth = True
+        its_context = client_context(ssl.TLSVersion.TLSv1_3)
+        its_context.load_cert_chain(SIGNED_CERTFILE)
+        its_context.post_handshake_auth = True
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        peer = TLSPeer(theirs)
+        async with self.doing(
+                asyncio.get_running_loop().connect_accepted_socket(
+                    factory, ours, ssl=context)) as connecting:
+            await peer.start_tls(its_context)
+        transport, protocol = await connecting
+        self.addCleanup(transport.abort)
+        return protocol, peer
+
+    async def answer(self, peer):
+        """Take what the server asks for, and answer."""
+        reading = asyncio.create_task(peer.read())
+        while not (answer := peer.seal()):
+            await asyncio.sleep(0)
+        await peer.send(answer)
+        return reading
+
+    @for_each(kind=(Recorder, BufferedRecorder),
+              asks=(_AsksAtOnce, _AsksInAPause))
+    async def test_request_for_a_certificate(self, kind, asks):
+        protocol, peer = await self.connect_client(type("", (asks, kind), {}))
+        reading = await self.answer(peer)
+        await peer.write(b"data")
+        while not protocol.data:
+            await asyncio.sleep(0)
+        self.assertTrue(protocol.tls.getpeercert())
+        protocol.transport.abort()
+        await protocol.lost
+        self.assertEqual(await reading, b"")
 
 
 if __name__ == "__main__":

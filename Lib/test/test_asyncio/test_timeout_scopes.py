@@ -439,6 +439,69 @@ class TimerTests:
             with self.subTest(when=when):
                 self.run_in_loop(main(when))
 
+    def test_a_time_that_changes_the_timeout_when_it_is_looked_at(self):
+        class Compared:
+            def __le__(self, now):
+                timeout.reschedule(None)
+                return False
+
+        class Converted(float):
+            def __float__(self):
+                timeout.reschedule(None)
+                return super().__float__()
+
+        async def main():
+            nonlocal timeout
+            timeout = asyncio.timeout_at(Compared())
+            with asyncio.CancelScope():
+                async with timeout:
+                    self.assertIsNone(timeout.when())
+                    await asyncio.sleep(60)
+                async with asyncio.timeout(None) as timeout:
+                    await asyncio.sleep(0)
+                    timeout.reschedule(Converted(70))
+                    await asyncio.sleep(5)
+                await asyncio.sleep(9)
+        timeout = None
+        self.run_in_loop(main())
+
+    def test_a_loop_that_runs_callbacks_at_once(self):
+        def call_soon(callback, *args, context=None):
+            del self.loop.call_soon
+            callback(*args)
+            return asyncio.Handle(print, (), self.loop)
+
+        async def main():
+            with asyncio.CancelScope():
+                with self.assertRaises(TimeoutError):
+                    self.loop.call_soon = call_soon
+                    async with asyncio.timeout_at(self.loop.now) as timeout:
+                        self.assertTrue(timeout.expired())
+                        await asyncio.sleep(0)
+                await asyncio.sleep(0)
+        self.run_in_loop(main())
+
+    def test_a_loop_whose_attributes_arm_the_timeout(self):
+        class Arming(type(self.loop)):
+            def __getattr__(self, name):
+                if name.endswith("_deadlines") and timeout.when() != 7:
+                    timeout.reschedule(7)
+                raise AttributeError(name)
+
+        async def main():
+            nonlocal timeout
+            with asyncio.CancelScope():
+                async with asyncio.timeout(5) as timeout:
+                    await asyncio.sleep(0)
+                    self.assertEqual(timeout.when(), 7)
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(8):
+                        await asyncio.sleep(60)
+            self.assertEqual(self.loop.now, 8)
+        timeout = None
+        self.loop.__class__ = Arming
+        self.run_in_loop(main())
+
     def test_a_loop_that_takes_no_attribute(self):
         class Closed(type(self.loop)):
             def __setattr__(self, name, value):

@@ -407,16 +407,17 @@ class HandshakeFaultTests(FaultTestCase):
             shaking - 1, api, version, client)
         with losses_of_layers() as losses:
             error = await self.fail_handshake(
-                end, peer, fault, layer, shaking, client)
+                end, peer, fault, layer, shaking, client, VERSIONS[version])
             await self.check_lost(end, HANDSHAKE_ERRORS[fault], losses)
         self.assertIs(error, end.record.lost.result())
         self.assertEqual(len(losses), shaking)
         self.assertNotIn("eof", end.record.calls)
 
-    async def fail_handshake(self, end, peer, fault, layer, shaking, client):
+    async def fail_handshake(self, end, peer, fault, layer, shaking, client,
+                             version):
         """Return what start_tls() raises."""
         options = {"ssl_handshake_timeout": SHORT} if fault == "stall" else {}
-        contexts = client_context(), server_context()
+        contexts = client_context(version), server_context(version)
         task = asyncio.create_task(outcome(end.start_tls(
             contexts[client == "peer"], server_side=client == "peer",
             **options)))
