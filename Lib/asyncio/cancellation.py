@@ -17,9 +17,10 @@ from .log import logger
 # *Edge* requests come by Task.cancel(), and are delivered once.  A *level*
 # cancellation is a cancelled scope: it is delivered at every wait below it.
 #
-# A Task has a Canceller from the moment at which it first enters a scope, or
-# is made in a group below a scope; the Task calls it where it suspends, parks,
-# resumes, is cancelled and ends.  Without one it works as ever.
+# A Task has a Canceller from the moment at which it first enters a scope or a
+# timeout, is made in a group that has a guard, or is cancelled twice before it
+# was told; the Task calls it where it suspends, parks, resumes, is cancelled
+# and ends.  Without one it works as ever.
 #
 # Nodes make a tree.  A node is effectively cancelled if it is cancelled, or
 # if its parent is and it does not hide that; every change is pushed down at
@@ -220,7 +221,7 @@ def call_all(functions):
         try:
             function()
         except BaseException as exc:
-            if error is not None:
+            if error is not None and not _is_context_of(exc, error):
                 exc.__context__ = error
             error = exc
     if error is not None:
@@ -231,6 +232,13 @@ def call_all(functions):
             # Raising it made what is handled here its context.
             error.__context__ = context
             del error, context
+
+
+def _is_context_of(exc, other):
+    """Ask if *exc* is *other*, or among its contexts."""
+    while other is not None and other is not exc:
+        other = other.__context__
+    return other is not None
 
 
 class Request:
@@ -336,9 +344,16 @@ class _Rules:
 
     def resume(self, exc):
         """The task runs on; return the exception that it is thrown."""
-        if self.handle is not None:
-            self.handle.cancel()
-            self.handle = None
+        try:
+            return self._resume(exc)
+        finally:
+            self.told = self.accepted = self.yielded = False
+            self._delivered_edge()
+
+    def _resume(self, exc):
+        handle, self.handle = self.handle, None
+        if handle is not None:
+            handle.cancel()
         if self.yielded and exc is None and self.is_cancelled():
             if self._wait_in_storm() <= 0:
                 self._count_delivery()
@@ -346,8 +361,6 @@ class _Rules:
         elif not (self.accepted
                   and isinstance(exc, exceptions.CancelledError)):
             self.streak = 0
-        self.told = self.accepted = self.yielded = False
-        self._delivered_edge()
         return exc
 
     def hold(self, msg):
@@ -376,6 +389,9 @@ class _Rules:
         """The task has ended: close what it left open, and leave."""
         try:
             call_all(self._abandon_guards())
+        except StopIteration as exc:
+            # A task would take it for the result of its coroutine.
+            raise RuntimeError("closing a block raised StopIteration") from exc
         finally:
             self._forget_task()
 
@@ -455,11 +471,11 @@ class _Rules:
         return self.task.cancelling() - len(self.held)
 
     def _lower_baselines(self):
-        outstanding = self.outstanding()
+        baseline = self.new_baseline()
         for guard in reversed(self.guards):
-            if guard._baseline <= outstanding:
+            if guard._baseline <= baseline:
                 break
-            guard._baseline = outstanding
+            guard._baseline = baseline
 
     def new_baseline(self):
         return self.outstanding() - bool(self.task._must_cancel)
@@ -577,11 +593,12 @@ class _Rules:
 
     def _leave_below(self, guard):
         """Remove a guard from below others, if it is there."""
-        if guard in self.guards:
-            index = self.guards.index(guard)
-            del self.guards[index]
-            if index < self.armed:
-                self.armed -= 1
+        for index, other in enumerate(self.guards):
+            if other is guard:
+                del self.guards[index]
+                if index < self.armed:
+                    self.armed -= 1
+                break
 
     def join(self, group):
         """Make the task one of those below a group's node."""

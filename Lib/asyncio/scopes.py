@@ -7,6 +7,7 @@ __all__ = (
 )
 
 import enum
+import functools
 import math
 import threading
 
@@ -133,6 +134,7 @@ class CancelScope:
         canceller = _canceller_for(self)
         if self._timeout is not None:
             self._node.deadline = canceller.loop.time() + self._timeout
+            _check_new(self)
         self._state = _State.OPEN
         self._canceller = canceller
         self._thread = threading.get_ident()
@@ -182,11 +184,16 @@ class CancelScope:
         deadline = self._node.deadline
         if deadline is None or deadline == math.inf:
             cancellation.disarm(self)
-        elif deadline <= self._canceller.loop.time():
+            return
+        loop = self._canceller.loop
+        is_due = deadline <= loop.time()
+        if self._state is not _State.OPEN:
+            return  # The clock has run code that has closed it.
+        if is_due:
             cancellation.disarm(self)
             self._expire()
         elif not self._node.cancelled:
-            cancellation.arm(self, self._canceller.loop, deadline)
+            cancellation.arm(self, loop, deadline)
 
     def _look_at_clock(self, now):
         deadline = self._node.deadline
@@ -202,8 +209,8 @@ class CancelScope:
         try:
             cancellation.disarm(self)
         finally:
+            canceller.leave(self)
             try:
-                canceller.leave(self)
                 canceller.pop(self._node)
             finally:
                 if self._node.holds:
@@ -232,9 +239,7 @@ def _refuse_copy(scope):
 
 def _canceller_for(scope):
     """Return the Canceller of the task in which *scope* can be entered."""
-    if scope._state is not _State.NEW:
-        raise RuntimeError(f"{scope!r} was entered already: a scope serves "
-                           "one with statement")
+    _check_new(scope)
     task = _current_task()
     if task is None:
         raise RuntimeError(f"{scope!r} cannot be entered outside of a task: "
@@ -246,6 +251,12 @@ def _canceller_for(scope):
             f"{scope!r} cannot be entered in {task!r}: its class does not "
             "support cancel scopes; derive it from asyncio.Task")
     return canceller
+
+
+def _check_new(scope):
+    if scope._state is not _State.NEW:
+        raise RuntimeError(f"{scope!r} was entered already: a scope serves "
+                           "one with statement")
 
 
 def _find_misuse(scope):
@@ -267,6 +278,7 @@ def _find_misuse(scope):
 def _exit_wrongly(scope, exc_type, wrong=None):
     if wrong is None:
         wrong = _find_misuse(scope)
+    _check_thread(scope, "leave")
     scope._abandon()
     if exc_type is GeneratorExit and _current_task() is None:
         # The coroutine is destroyed: no one is doing it wrong.
@@ -503,8 +515,14 @@ async def cancel_and_wait(*to_cancel, msg=None):
     if current in to_cancel:
         raise RuntimeError("a task cannot cancel itself and wait for that: "
                            "await it in another task")
-    for future in to_cancel:
-        future.cancel(msg=msg)
+    try:
+        cancellation.call_all(functools.partial(future.cancel, msg=msg)
+                              for future in to_cancel)
+    finally:
+        await _wait_hidden(current, to_cancel)
+
+
+async def _wait_hidden(current, to_cancel):
     cancelled = None
     with cancellation.hidden(current):
         while pending := [f for f in to_cancel if not f.done()]:

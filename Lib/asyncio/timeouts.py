@@ -46,8 +46,12 @@ class Timeout(cancellation.Guard):
     # The task has suspended in the block, or has no Canceller.
     _armed = False
 
+    # For what is made without __init__().
+    _state = _State.CREATED
+
     def __init__(self, when):
-        self._state = _State.CREATED
+        if self._state is not _State.CREATED:
+            raise RuntimeError("Timeout has already been entered")
         self._when = when
 
     def __repr__(self):
@@ -94,11 +98,14 @@ class Timeout(cancellation.Guard):
             try:
                 self._set_timer()
             except BaseException:
+                self._state = _State.EXITED
                 cancellation.leave(self)
                 raise
         return self
 
     async def __aexit__(self, exc_type, exc, tb):
+        if self._state not in (_State.ENTERED, _State.EXPIRING):
+            raise RuntimeError(f"Cannot leave {self._state.value} Timeout")
         try:
             self._disarm()
         finally:

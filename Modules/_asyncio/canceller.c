@@ -134,19 +134,13 @@ asyncio_canceller_resume(CancellerState *state, CancellerObject *self,
 int
 asyncio_canceller_finish(CancellerState *state, CancellerObject *self)
 {
-    /* As in an except clause.  */
-    PyObject *handled = PyErr_GetHandledException();
-    PyObject *exc = PyErr_GetRaisedException();
-    PyErr_SetHandledException(exc);
+    KeptError error = {0};
+    int is_raised = PyErr_Occurred() != NULL;
+    keep_error(&error, is_raised ? -1 : 0);
     int res = call((PyObject *)self, state->finish_below, NULL);
-    PyErr_SetHandledException(handled);
-    Py_XDECREF(handled);
-    if (res < 0) {
-        Py_XDECREF(exc);
-        return -1;
-    }
-    PyErr_SetRaisedException(exc);
-    return 0;
+    keep_error(&error, res);
+    raise_kept(&error);
+    return res;
 }
 
 int

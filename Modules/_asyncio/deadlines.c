@@ -203,11 +203,11 @@ deadlines_expire(PyObject *op, PyObject *when)
         res = expire_until(self, now > due ? now : due);
     }
     /* If one has raised, the others are for another pass.  */
-    PyObject *error = NULL;
+    KeptError error = {0};
     keep_error(&error, res);
     keep_error(&error, set_timer(self, state));
     Py_DECREF(self);
-    return none_or_null(raise_kept(error));
+    return none_or_null(raise_kept(&error));
 }
 
 /* --- The queue of a loop --- */

@@ -166,7 +166,7 @@ deliver(PyObject *module, PyObject *canceller, NodeObject *node)
 
 /* Ask the tasks of a group.  */
 static void
-deliver_to_members(PyObject *module, NodeObject *node, PyObject **error)
+deliver_to_members(PyObject *module, NodeObject *node, KeptError *error)
 {
     PyObject *members = PySequence_List(node->members);
     if (members == NULL) {
@@ -187,7 +187,7 @@ deliver_to_members(PyObject *module, NodeObject *node, PyObject **error)
 static int
 ask_all(PyObject *module, Found *found)
 {
-    PyObject *error = NULL;
+    KeptError error = {0};
     while (found->first != NULL) {
         NodeObject *node = take_noted(found);
         if (!is_none(node->members)) {
@@ -200,7 +200,7 @@ ask_all(PyObject *module, Found *found)
         }
         Py_DECREF(node);
     }
-    return raise_kept(error);
+    return raise_kept(&error);
 }
 
 static int

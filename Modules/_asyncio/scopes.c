@@ -255,6 +255,14 @@ start_timeout(PyObject *module, ScopeObject *self, PyObject *canceller)
     return 0;
 }
 
+/* The clock may have run code that has entered it.  */
+static int
+check_new(ScopeObject *self)
+{
+    return (self->state == NEW
+            ? 0 : call_and_forget(call_python("_check_new", self, NULL)));
+}
+
 static int
 enter(ScopeObject *self)
 {
@@ -274,7 +282,8 @@ enter(ScopeObject *self)
         }
     }
     if (!is_none(self->timeout)
-        && start_timeout(module, self, canceller) < 0) {
+        && (start_timeout(module, self, canceller) < 0
+            || check_new(self) < 0)) {
         Py_DECREF(canceller);
         return -1;
     }
@@ -296,7 +305,7 @@ enter(ScopeObject *self)
 /* Have the canceller forget the scope.  */
 static void
 part(PyObject *module, ScopeObject *self, PyObject *canceller,
-     PyObject **error)
+     KeptError *error)
 {
     if (asyncio_is_c_canceller(module, canceller)) {
         CancellerState *state = asyncio_canceller_state_of(module);
@@ -323,7 +332,7 @@ close_scope(ScopeObject *self)
     self->state = CLOSED;
     Py_INCREF(self);
     Py_CLEAR(self->node->owner);
-    PyObject *error = NULL;
+    KeptError error = {0};
     keep_error(&error, asyncio_deadline_disarm(&self->queued));
     part(module, self, canceller, &error);
     if (self->node->holds) {
@@ -332,7 +341,7 @@ close_scope(ScopeObject *self)
     }
     Py_DECREF(canceller);
     Py_DECREF(self);
-    return raise_kept(error);
+    return raise_kept(&error);
 }
 
 /* Return 1 if the scope is the innermost one that the current task is in, 0
@@ -1036,6 +1045,9 @@ asyncio_loop_time(ScopeState *state, PyObject *loop, double *time)
 int
 asyncio_scopes_visit(ScopeState *state, visitproc visit, void *arg)
 {
+    if (state->spare_step != NULL) {
+        Py_VISIT(Py_TYPE(state->spare_step));
+    }
     Py_VISIT(state->node_type);
     Py_VISIT(state->deadlines_type);
     Py_VISIT(state->scope_type);

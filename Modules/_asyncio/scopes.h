@@ -4,7 +4,6 @@
 #ifndef Py_ASYNCIO_SCOPES_H
 #define Py_ASYNCIO_SCOPES_H
 
-#include "pycore_pyerrors.h"      // _PyErr_ChainExceptions1()
 #include "canceller.h"
 #include "nodes.h"
 #include "deadlines.h"
@@ -70,27 +69,39 @@ call_and_forget(PyObject *res)
     return res == NULL ? -1 : 0;
 }
 
-/* Keep the exception of what has failed, for raise_kept(), where the rest is
-   to be done all the same.  The one before becomes its context.  */
+/* Where more is to be done after an error: what is kept is handled meanwhile,
+   as in a finally clause, and so the context of what is raised then.  It
+   begins as {0}, and ends with raise_kept().  */
+typedef struct {
+    _PyErr_StackItem handled;
+    int is_kept;
+} KeptError;
+
+/* Keep the exception of what has failed.  */
 static inline void
-keep_error(PyObject **kept, int res)
+keep_error(KeptError *kept, int res)
 {
     if (res < 0) {
-        if (*kept != NULL) {
-            _PyErr_ChainExceptions1(*kept);
+        PyObject *exc = PyErr_GetRaisedException();
+        if (!kept->is_kept) {
+            PyThreadState *tstate = PyThreadState_Get();
+            kept->is_kept = 1;
+            kept->handled.previous_item = tstate->exc_info;
+            tstate->exc_info = &kept->handled;
         }
-        *kept = PyErr_GetRaisedException();
+        Py_XSETREF(kept->handled.exc_value, exc);
     }
 }
 
 /* Return -1 if an exception was kept, which is raised, or 0.  */
 static inline int
-raise_kept(PyObject *kept)
+raise_kept(KeptError *kept)
 {
-    if (kept == NULL) {
+    if (!kept->is_kept) {
         return 0;
     }
-    PyErr_SetRaisedException(kept);
+    PyThreadState_Get()->exc_info = kept->handled.previous_item;
+    PyErr_SetRaisedException(kept->handled.exc_value);
     return -1;
 }
 

@@ -8,6 +8,7 @@
 #endif
 
 #include "Python.h"
+#include "pycore_pyerrors.h"      // _PyErr_FormatFromCause()
 #include "scopes.h"
 
 typedef struct {
@@ -57,7 +58,14 @@ step_send(PyObject *op, PyObject *Py_UNUSED(arg), PyObject **result)
     *result = self->run(owner, exc);
     Py_XDECREF(exc);
     Py_DECREF(owner);
-    return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
+    if (*result != NULL) {
+        return PYGEN_RETURN;
+    }
+    if (PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        _PyErr_FormatFromCause(PyExc_RuntimeError,
+                               "coroutine raised StopIteration");
+    }
+    return PYGEN_ERROR;
 }
 
 /* Raise StopIteration(value) without looking for the arguments in a call.  */

@@ -108,9 +108,7 @@ expire(PyObject *op)
 {
     TimeoutObject *self = (TimeoutObject *)op;
     self->state = EXPIRING;
-    PyObject *res = call_python("_ask_in_context", op, NULL);
-    Py_XDECREF(res);
-    return res == NULL ? -1 : 0;
+    return call_and_forget(call_python("_ask_in_context", op, NULL));
 }
 
 /* Set *when to a time that the deadlines of the loop can have, or to NaN.  */
@@ -193,7 +191,7 @@ leave(TimeoutObject *self)
     PyObject *task = self->task;
     self->task = NULL;
     Py_CLEAR(self->origin);
-    if (!self->is_known) {
+    if (task == NULL || !self->is_known) {
         Py_XDECREF(task);
         return 0;
     }
@@ -207,11 +205,8 @@ leave(TimeoutObject *self)
                                       canceller, (PyObject *)self);
     }
     else {
-        PyObject *done = call_python(
-            "_leave_elsewhere",
-            (PyObject *)self, task);
-        Py_XDECREF(done);
-        res = done == NULL ? -1 : 0;
+        res = call_and_forget(call_python("_leave_elsewhere",
+                                          (PyObject *)self, task));
     }
     Py_XDECREF(task);
     return res;
@@ -231,22 +226,19 @@ begin_in_task(TimeoutState *state, TimeoutObject *self, PyObject *task)
         self->is_known = 1;
         return asyncio_canceller_enter(canceller, (PyObject *)self);
     }
-    PyObject *res = call_python("_begin_elsewhere", (PyObject *)self,
-                                task);
-    Py_XDECREF(res);
-    return res == NULL ? -1 : 0;
+    return call_and_forget(call_python("_begin_elsewhere", (PyObject *)self,
+                                       task));
 }
 
 /* The block cannot be entered: keep the exception, and return -1.  */
 static int
 leave_again(TimeoutObject *self)
 {
-    PyObject *exc = PyErr_GetRaisedException();
-    if (leave(self) < 0) {
-        PyErr_Clear();
-    }
-    PyErr_SetRaisedException(exc);
-    return -1;
+    KeptError error = {0};
+    keep_error(&error, -1);
+    self->state = EXITED;
+    keep_error(&error, leave(self));
+    return raise_kept(&error);
 }
 
 static int
@@ -289,8 +281,13 @@ begin(TimeoutObject *self)
 static int
 end(TimeoutObject *self, PyObject *exc)
 {
+    if (self->state != ENTERED && self->state != EXPIRING) {
+        PyErr_Format(PyExc_RuntimeError, "Cannot leave %s Timeout",
+                     state_names[self->state]);
+        return -1;
+    }
     TimeoutState *state = asyncio_timeouts_state(module_of(self));
-    PyObject *error = NULL;
+    KeptError error = {0};
     keep_error(&error, disarm(state, self));
     if (self->state != EXPIRING) {
         self->state = EXITED;
@@ -301,7 +298,7 @@ end(TimeoutObject *self, PyObject *exc)
         keep_error(&error, call_and_forget(call_python(
             "_end_expired", (PyObject *)self, exc == NULL ? Py_None : exc)));
     }
-    return raise_kept(error);
+    return raise_kept(&error);
 }
 
 static PyObject *
@@ -500,7 +497,7 @@ timeout_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->task);
     Py_VISIT(self->origin);
     Py_VISIT(self->request);
-    return 0;
+    return PyObject_VisitManagedDict(op, visit, arg);
 }
 
 static int
@@ -512,6 +509,7 @@ timeout_clear(PyObject *op)
     Py_CLEAR(self->task);
     Py_CLEAR(self->origin);
     Py_CLEAR(self->request);
+    PyObject_ClearManagedDict(op);
     return 0;
 }
 
@@ -550,6 +548,11 @@ static PyMemberDef timeout_members[] = {
     {NULL}
 };
 
+static PyGetSetDef timeout_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict},
+    {NULL}
+};
+
 static PyType_Slot timeout_slots[] = {
     {Py_tp_doc, (void *)_asyncio_Timeout___init____doc__},
     {Py_tp_init, _asyncio_Timeout___init__},
@@ -559,6 +562,7 @@ static PyType_Slot timeout_slots[] = {
     {Py_tp_clear, timeout_clear},
     {Py_tp_methods, timeout_methods},
     {Py_tp_members, timeout_members},
+    {Py_tp_getset, timeout_getset},
     {0, NULL},
 };
 
@@ -566,7 +570,8 @@ static PyType_Spec timeout_spec = {
     .name = "asyncio.timeouts.Timeout",
     .basicsize = sizeof(TimeoutObject),
     .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE
-              | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_MANAGED_WEAKREF),
+              | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_MANAGED_WEAKREF
+              | Py_TPFLAGS_MANAGED_DICT),
     .slots = timeout_slots,
 };
 

@@ -95,8 +95,24 @@ MUTANTS = (
         self.told = False
 """),
         ("a task whose delivery was overtaken is never told again", """\
-            self.handle = None
-""", ""),
+        handle, self.handle = self.handle, None
+        if""", """\
+        handle = self.handle
+        if"""),
+        ("a delivery that comes too late is not cancelled", """\
+            handle.cancel()
+""", """\
+            pass
+"""),
+        ("an error in resuming leaves what was told", """\
+            return self._resume(exc)
+        finally:
+            self.told""", """\
+            exc = self._resume(exc)
+        except ZeroDivisionError:
+            raise
+        else:
+            self.told"""),
         ("a bare yield is not told", """\
         if self.yielded and exc is None and self.is_cancelled():
 """, """\
@@ -168,15 +184,20 @@ MUTANTS = (
         if not outstanding:
 """),
         ("uncancel() does not lower the baselines", """\
-            guard._baseline = outstanding
+            guard._baseline = baseline
 """, """\
             pass
 """),
         ("uncancel() lowers the baseline of the innermost block only", """\
-            guard._baseline = outstanding
+            guard._baseline = baseline
 """, """\
-            guard._baseline = outstanding
+            guard._baseline = baseline
             break
+"""),
+        ("what is pending after uncancel() is taken for granted", """\
+        baseline = self.new_baseline()
+""", """\
+        baseline = self.outstanding()
 """),
         ("what was held is delivered to a task that ends", """\
         if self.pending and all(r.released for r in self.pending):
@@ -392,9 +413,14 @@ STORM_LIMIT = 99
     *_of(
         "cancellation.py",
         ("a guard left in the middle takes the next one's timer", """\
-            if index < self.armed:
-                self.armed -= 1
+                if index < self.armed:
+                    self.armed -= 1
 """, ""),
+        ("a guard is searched for by ==", """\
+            if other is guard:
+""", """\
+            if other == guard:
+"""),
         ("a task with scopes of its own joins its group without them", """\
             outermost.link(group)
             outermost.update()
@@ -437,13 +463,11 @@ STORM_LIMIT = 99
 """),
         ("an error in asking stops the rest", """\
         except BaseException as exc:
-            if error is not None:
-""", """\
+            if error is not None and not""", """\
         except ZeroDivisionError:
             raise
         except BaseException as exc:
-            if error is not None:
-"""),
+            if error is not None and not"""),
         ("an error in asking is lost", """\
     if error is not None:
         context = error.__context__
@@ -462,13 +486,11 @@ STORM_LIMIT = 99
             pass
 """),
         ("an error in closing leaves the task its canceller", """\
-            call_all(self._abandon_guards())
+            raise RuntimeError("closing a block raised StopIteration") from exc
         finally:
             self._forget_task()
 """, """\
-            call_all(self._abandon_guards())
-        except ZeroDivisionError:
-            raise
+            raise RuntimeError("closing a block raised StopIteration") from exc
         else:
             self._forget_task()
 """),
@@ -628,15 +650,13 @@ STORM_LIMIT = 99
         ("a timer that fails leaves the scope open", """\
             cancellation.disarm(self)
         finally:
-            try:
-                canceller.leave(self)
+            canceller.leave(self)
 """, """\
             cancellation.disarm(self)
         except ZeroDivisionError:
             raise
         else:
-            try:
-                canceller.leave(self)
+            canceller.leave(self)
 """),
         ("an error in closing leaves the shield", """\
                 canceller.pop(self._node)
@@ -652,9 +672,29 @@ STORM_LIMIT = 99
                     _take_off_shield(self._node, canceller)
 """),
         ("a deadline moved into the past waits for a timer", """\
-        elif deadline <= self._canceller.loop.time():
+        is_due = deadline <= loop.time()
 """, """\
-        elif False:
+        is_due = False
+"""),
+        ("a clock that closes the scope is not noticed", """\
+        if self._state is not _State.OPEN:
+            return  # The clock has run code that has closed it.
+""", ""),
+        ("a clock that enters the scope is not noticed", """\
+            _check_new(self)
+        self._state""", """\
+        self._state"""),
+        ("another thread can leave a scope", """\
+    _check_thread(scope, "leave")
+""", ""),
+        ("an error in asking one ends cancel_and_wait()", """\
+    finally:
+        await _wait_hidden(current, to_cancel)
+""", """\
+    except ZeroDivisionError:
+        raise
+    else:
+        await _wait_hidden(current, to_cancel)
 """),
         ("a scope can be cancelled from another thread", """\
         _check_thread(self, "cancel")
@@ -862,6 +902,15 @@ STORM_LIMIT = 99
 """, """\
                 raise
 """),
+        ("a timeout can be left again", """\
+        if self._state not in (_State.ENTERED, _State.EXPIRING):
+""", """\
+        if self._state is _State.CREATED:
+"""),
+        ("a timeout that could not be entered can be left", """\
+                self._state = _State.EXITED
+                cancellation""", """\
+                cancellation"""),
         ("a timer that fails leaves the timeout among the task's guards", """\
             self._disarm()
         finally:

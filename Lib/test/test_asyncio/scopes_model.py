@@ -47,8 +47,8 @@ import dataclasses
 #       delivered once, with the last text, and does not cancel a task that
 #       ends first.
 #   E4  Outstanding is the count less what is held.  uncancel() lowers the
-#       count, and forgets what is held or pending beyond that.  No baseline
-#       of an open block is ever above what is outstanding.
+#       count, and forgets what is held or pending beyond that.  Then no
+#       baseline of an open block is above that of one that is entered now.
 #   E5  A timeout or a group takes its own request back when it is left.  It
 #       tells by X1's test if others want the same.
 #
@@ -546,7 +546,8 @@ class Task(Future):
 
     def lower_baselines(self):
         for guard in self.places + self.guards:
-            guard.baseline = min(guard.baseline, self.outstanding())
+            guard.baseline = min(guard.baseline,
+                                 self.outstanding() - bool(self.pending))
 
     def withdraw(self, request):
         """E5"""

@@ -1164,6 +1164,30 @@ class DeadlineTests:
             self.assertEqual(self.loop.now, 2.5)
         self.run_in_loop(main())
 
+    def test_a_clock_that_enters_or_closes_the_scope(self):
+        class Clock(type(self.loop)):
+            def time(self):
+                if actions:
+                    actions.pop()()
+                return super().time()
+
+        async def main():
+            scope = asyncio.move_on_after(60)
+            actions.append(scope.__enter__)
+            with self.assertRaisesRegex(RuntimeError, "entered already"):
+                scope.__enter__()
+            self.assertIsNone(scope._node.parent)
+            scope.__exit__(None, None, None)
+            scope = asyncio.move_on_at(60)
+            scope.__enter__()
+            actions.append(scope._abandon)
+            await asyncio.sleep(0)
+            self.assertEqual(self.count_armed(), 0)
+            self.assertEqual(asyncio.current_task()._canceller.guards, [])
+        actions = []
+        self.loop.__class__ = Clock
+        self.run_in_loop(main())
+
     def test_a_timeout_that_changes_the_scope_when_it_is_added(self):
         class Delay(float):
             def __radd__(self, now):
@@ -2001,6 +2025,23 @@ class CornerTests:
             self.assertEqual(await self.ends(child()), True)
         self.run_in_loop(main())
 
+    def test_one_of_two_requests_pending_at_entry_is_taken_back(self):
+        async def child():
+            task = asyncio.current_task()
+            task.cancel("first")
+            task.cancel("second")
+            with asyncio.CancelScope() as scope:
+                task.uncancel()
+                scope.cancel()
+                await asyncio.sleep(0)
+
+        async def main():
+            task = asyncio.create_task(child())
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            self.assertEqual(task.cancelling(), 1)
+        self.run_in_loop(main())
+
     def test_two_requests_pending_at_entry_let_no_edge_be_swallowed(self):
         async def child():
             task = asyncio.current_task()
@@ -2298,6 +2339,54 @@ class MisuseTests:
         self.assertIn("closed", repr(scope))
         self.assertIsNone(scope._node.parent)
 
+    def test_scopes_that_are_equal(self):
+        class Equal(asyncio.CancelScope):
+            def __eq__(self, other):
+                return True
+
+        async def main():
+            outer, left, inner = Equal(), Equal(), Equal()
+            for scope in outer, left, inner:
+                scope.__enter__()
+            with self.assertRaises(RuntimeError):
+                left.__exit__(None, None, None)
+            guards = asyncio.current_task()._canceller.guards
+            self.assertEqual(list(map(id, guards)), [id(outer), id(inner)])
+            for scope in inner, outer:
+                scope.__exit__(None, None, None)
+        self.run_in_loop(main())
+
+    def test_a_delivery_that_cannot_be_cancelled(self):
+        class Handle(asyncio.Handle):
+            __slots__ = ()
+
+            def cancel(self):
+                super().cancel()
+                raise ZeroDivisionError
+
+        def call_soon(callback, *args, context=None):
+            handle = type(self.loop).call_soon(self.loop, callback, *args,
+                                               context=context)
+            if getattr(callback, "__name__", None) == "_ask":
+                handle.__class__ = Handle
+            return handle
+
+        class NotPlain(asyncio.Future):
+            pass
+
+        async def main():
+            with asyncio.CancelScope() as scope:
+                future = NotPlain(loop=self.loop)
+                self.loop.call_soon(future.set_result, None)
+                # It schedules the delivery, which comes too late.
+                self.loop.call_soon(scope.cancel)
+                with self.assertRaises(ZeroDivisionError):
+                    await future
+                with self.assertRaises(asyncio.CancelledError):
+                    await asyncio.sleep(1)
+        self.loop.call_soon = call_soon
+        self.run_in_loop(main())
+
     def test_a_loop_whose_hash_closes_the_scope(self):
         class Closing(type(self.loop)):
             def __hash__(self):
@@ -2343,6 +2432,7 @@ class MisuseTests:
 
             def other_thread(scope):
                 for step in (scope.cancel,
+                             lambda: scope.__exit__(None, None, None),
                              lambda: setattr(scope, "shield", True),
                              lambda: setattr(scope, "deadline", 1)):
                     try:
@@ -2354,8 +2444,9 @@ class MisuseTests:
                 thread = threading.Thread(target=other_thread, args=[scope])
                 thread.start()
                 thread.join()
+                self.assertIn("open", repr(scope))
                 await asyncio.sleep(1)
-            self.assertEqual(len(errors), 3)
+            self.assertEqual(len(errors), 4)
             for error in errors:
                 self.assertIn("call_soon_threadsafe", error)
             self.assertFalse(scope.cancel_called)
@@ -2681,6 +2772,28 @@ class CancelAndWaitTests:
                 await asyncio.cancel_and_wait(task)
             self.assertTrue(task.done())
             me.uncancel()
+        self.run_in_loop(main())
+
+    def test_an_error_in_asking_one_does_not_stop_the_others(self):
+        class Raising(asyncio.Future):
+            def cancel(self, msg=None):
+                super().cancel(msg)
+                raise ZeroDivisionError
+
+        async def child(ended):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(1)
+                ended.append(self.loop.now)
+
+        async def main():
+            ended = []
+            task = asyncio.create_task(child(ended))
+            await asyncio.sleep(1)
+            with self.assertRaises(ZeroDivisionError):
+                await asyncio.cancel_and_wait(Raising(loop=self.loop), task)
+            self.assertEqual(ended, [2])
         self.run_in_loop(main())
 
     def test_a_task_cannot_wait_for_itself(self):

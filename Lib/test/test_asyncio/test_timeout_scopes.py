@@ -11,6 +11,7 @@ from asyncio import timeouts
 from unittest import mock
 
 from test import support
+from test.support import import_helper
 from test.test_asyncio import scopes_support
 from test.test_asyncio import test_timeouts
 
@@ -190,6 +191,23 @@ class EdgeTests:
             with asyncio.CancelScope():
                 await main()
         self.run_in_loop(in_a_scope())
+
+
+    def test_one_of_two_requests_pending_at_entry_is_taken_back(self):
+        async def child():
+            task = asyncio.current_task()
+            task.cancel("first")
+            task.cancel("second")
+            async with asyncio.timeout(0):
+                task.uncancel()
+                await asyncio.sleep(1)
+
+        async def main():
+            task = asyncio.create_task(child())
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            self.assertEqual(task.cancelling(), 1)
+        self.run_in_loop(main())
 
 
 class TimerTests:
@@ -423,6 +441,79 @@ class TimerTests:
         self.loop.__class__ = Failing
         self.loop.run_until_complete(main())
         self.unhandled.clear()
+
+    def test_it_can_be_left_once(self):
+        async def leave(timeout, exc=None):
+            await timeout.__aexit__(type(exc), exc, None)
+
+        async def main():
+            in_time, late, failed = (asyncio.timeout(60),
+                                     asyncio.timeout(0), asyncio.timeout_at(1))
+            with self.assertRaisesRegex(RuntimeError, "leave created"):
+                await leave(in_time)
+            async with in_time:
+                pass
+            with self.assertRaises(TimeoutError):
+                async with late:
+                    await asyncio.sleep(60)
+            with self.assertRaises(ZeroDivisionError):
+                with mock.patch.object(self.loop, "time",
+                                       side_effect=ZeroDivisionError):
+                    await failed.__aenter__()
+            for timeout in in_time, late, failed:
+                before = repr(timeout)
+                for exc in None, asyncio.CancelledError():
+                    with self.assertRaisesRegex(RuntimeError, "Cannot leave"):
+                        await leave(timeout, exc)
+                self.assertEqual(repr(timeout), before)
+                with self.assertRaises(RuntimeError):
+                    timeout.__init__(1)
+            self.assertEqual(asyncio.current_task()._canceller.guards, [])
+        self.run_in_loop(main())
+
+    def test_it_takes_attributes(self):
+        timeout = timeouts.timeout_at(1)
+        timeout.note = timeout
+        self.assertEqual(vars(timeout)["note"], timeout)
+        wr = weakref.ref(timeout)
+        del timeout
+        support.gc_collect()
+        self.assertIsNone(wr())
+
+    def test_a_task_that_ends_in_another_one_leaves_what_that_handles(self):
+        async def quick():
+            async with asyncio.timeout(1):
+                pass
+
+        async def generate():
+            yield
+            async with asyncio.timeout(1):
+                self.Task(quick(), loop=self.loop, eager_start=True)
+            try:
+                raise KeyError
+            except KeyError as exc:
+                contexts.append(exc.__context__)
+            yield
+            try:
+                raise KeyError
+            except KeyError as exc:
+                contexts.append(exc.__context__)
+            yield
+
+        async def main():
+            generator = generate()
+            await anext(generator)
+            try:
+                raise ZeroDivisionError
+            except ZeroDivisionError as exc:
+                error = exc
+                await anext(generator)
+            await anext(generator)
+            self.assertEqual(contexts, [error, None])
+            await generator.aclose()
+            del error
+        contexts = []
+        self.run_in_loop(main())
 
     def test_a_timer_that_cannot_be_cancelled_leaves_nothing(self):
         async def main(when):
@@ -735,6 +826,24 @@ class CTests(unittest.IsolatedAsyncioTestCase):
             with self.assertRaises(StopIteration) as cm:
                 end(timeout.__aexit__(None, None, None))
             self.assertIsNone(cm.exception.value)
+
+    async def test_a_step_does_not_end_by_stop_iteration(self):
+        class Stopping(asyncio.CancelScope):
+            def __exit__(self, *exc_info):
+                super().__exit__(None, None, None)
+                raise StopIteration(True)
+
+        with self.assertRaisesRegex(RuntimeError, "StopIteration"):
+            async with Stopping():
+                raise KeyError
+
+    def test_a_step_that_is_kept_does_not_keep_the_module(self):
+        module = import_helper.import_fresh_module("_asyncio")
+        module.CancelScope().__aenter__().close()
+        wr = weakref.ref(module)
+        del module
+        support.gc_collect()
+        self.assertIsNone(wr())
 
     async def test_a_step_refuses_what_is_no_exception(self):
         for arguments in (), (1,), (int,), ("text", None, None):
