@@ -35,7 +35,7 @@ SWALLOWS = {
     'locks.Condition.wait: except exceptions.CancelledError': (
         'held until the lock is regained, and raised then',
         'test_condition_regains_its_lock_before_it_is_cancelled'),
-    'scopes.cancel_and_wait: except exceptions.CancelledError': (
+    'scopes._wait_hidden: except exceptions.CancelledError': (
         'raised when all have ended',
         'test_cancelled_cancel_and_wait_waits_for_all'),
     'staggered.staggered_race: except exceptions_mod.CancelledError': (

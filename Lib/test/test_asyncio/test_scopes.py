@@ -2268,6 +2268,26 @@ class MisuseTests:
         self.loop.__class__ = scopes_support.FailingTimersLoop
         self.run_in_loop(main())
 
+    def test_closing_that_raises_stop_iteration_is_an_error(self):
+        class Guard:
+            _baseline = 0
+
+            def _arm(self):
+                pass
+
+            def _abandon(self):
+                raise StopIteration("result")
+
+        async def child():
+            with asyncio.CancelScope():
+                pass
+            asyncio.current_task()._canceller.enter(Guard())
+
+        async def main():
+            with self.assertRaisesRegex(RuntimeError, "StopIteration"):
+                await asyncio.create_task(child())
+        self.run_in_loop(main())
+
     def test_an_error_in_closing_leaves_no_scope_in_the_task(self):
         async def main():
             task = asyncio.current_task()

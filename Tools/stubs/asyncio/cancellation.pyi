@@ -2,11 +2,14 @@ from asyncio.events import AbstractEventLoop, Handle
 from asyncio.exceptions import CancelledError
 from asyncio.futures import Future
 from asyncio.tasks import Task
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextvars import Context
 from types import TracebackType
-from typing import Any, Protocol, final
+from typing import Any, Protocol, TypeVar, final
 
 __all__ = ()
+
+_T = TypeVar("_T")
 
 STORM_LIMIT: int
 STORM_FIRST_PAUSE: float
@@ -36,6 +39,7 @@ class Node:
     deadline: float | None
     cancelled: bool
     effective: bool
+    noted: bool
     hides: bool
     holds: bool
     msg: Any | None
@@ -121,10 +125,16 @@ class GroupGuard(Guard):
     node: Node
     def __init__(self, host: Future[Any]) -> None: ...
     def leave(self) -> None: ...
+    def create_task(
+        self,
+        loop: AbstractEventLoop,
+        coro: Coroutine[Any, Any, _T],
+        name: str | None,
+        context: Context | None,
+    ) -> Task[_T]: ...
     def ask(self) -> None: ...
     def ask_again(self) -> None: ...
     def take_back(self) -> bool: ...
-    def level_error(self) -> CancelledError | None: ...
     async def wait(self, future: Future[Any], hide: bool) -> None: ...
 
 def cancel(
@@ -133,6 +143,7 @@ def cancel(
 def level_error(task: Future[Any] | None) -> CancelledError | None: ...
 def enter_group(host: Future[Any]) -> GroupGuard | None: ...
 def canceller_of(task: Future[Any]) -> Canceller | None: ...
+def call_all(functions: Iterable[Callable[[], object]]) -> None: ...
 def cancelled_error(msg: Any | None) -> CancelledError: ...
 def deadlines_of(loop: AbstractEventLoop, /) -> Deadlines: ...
 def arm(owner: _Queued, loop: AbstractEventLoop, when: float) -> None: ...
