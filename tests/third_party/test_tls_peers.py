@@ -219,9 +219,10 @@ def test_lines_from_s_server_within_stunnels(ends, depth, version, api):
 
 # s_client and s_server send a KeyUpdate at "k", and ask for one back at "K".
 
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_key_updates_by_s_client_in_the_innermost_layer(ends, depth):
-    server, port = ends.serve(depth, "1.3")
+def test_key_updates_by_s_client_in_the_innermost_layer(ends, depth, api):
+    server, port = ends.serve(depth, "1.3", api)
     client = ends.s_client(port, "1.3", "-msg")
     client.hear("New, TLSv1.3")
     for number, command in enumerate("KkKkK"):
@@ -234,10 +235,11 @@ def test_key_updates_by_s_client_in_the_innermost_layer(ends, depth):
     check_end(server, 5)
 
 
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_key_updates_by_s_server_in_the_innermost_layer(ends, depth):
+def test_key_updates_by_s_server_in_the_innermost_layer(ends, depth, api):
     server, port = ends.s_server(depth, "1.3", "-msg")
-    client = ends.connect(depth, port)
+    client = ends.connect(depth, port, api)
     server.hear("CIPHER is")
     for number, command in enumerate("KkKkK"):
         update_keys(server, command)
@@ -353,10 +355,11 @@ def test_tickets_let_s_client_resume_the_innermost_layer(
     check_end(server, 2)
 
 
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_many_tickets_of_s_server_are_no_data(ends, depth):
+def test_many_tickets_of_s_server_are_no_data(ends, depth, api):
     server, port = ends.s_server(depth, "1.3", "-num_tickets", "20")
-    client = ends.connect(depth, port)
+    client = ends.connect(depth, port, api)
     server.hear("CIPHER is")
     server.say("word\n")
     server.hear("WORD\n")

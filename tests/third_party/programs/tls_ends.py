@@ -20,7 +20,8 @@ class Lines(asyncio.Protocol):
 
     def __init__(self):
         self.lines = 0
-        # What came before the next layer, which is a part of its handshake.
+        # What came before the next layer, which is a part of its handshake;
+        # then what is no whole line yet.
         self.early = bytearray()
         self.answers = False
         self.connected = asyncio.get_running_loop().create_future()
@@ -31,11 +32,12 @@ class Lines(asyncio.Protocol):
         self.connected.set_result(None)
 
     def data_received(self, data):
-        if not self.answers:
-            self.early += data
-            return
-        self.transport.write(data.upper())
-        self.lines += data.count(b"\n")
+        self.early += data
+        if self.answers:
+            end = self.early.rfind(b"\n") + 1
+            self.transport.write(self.early[:end].upper())
+            self.lines += self.early.count(b"\n")
+            del self.early[:end]
 
     def connection_lost(self, exc):
         self.lost.set_result(exc)
@@ -49,7 +51,7 @@ class Lines(asyncio.Protocol):
             self.transport = await loop.start_tls(
                 self.transport, self, buffered_data=early, **options)
         self.answers = True
-        self.data_received(bytes(self.early))
+        self.data_received(b"")
         if exc := await self.lost:
             raise exc
         return self.lines
