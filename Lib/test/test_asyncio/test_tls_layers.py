@@ -394,27 +394,32 @@ def rows_of_handshake_faults():
         # A stall is in no layer but the one that waits.
         innermost = row["layer"] if row["fault"] == "stall" else 3
         for shaking in {row["layer"], innermost}:
-            yield (f"{words} in the handshake of layer {shaking}",
-                   dict(row, shaking=shaking))
+            where = f"{words} in the handshake of layer {shaking}"
+            yield where, dict(row, shaking=shaking, late=False)
+            # A client of TLS 1.3 waits for one flight only.
+            if (row["client"], row["version"]) != ("end", "1.3"):
+                yield (f"{where} after a flight of the peer",
+                       dict(row, shaking=shaking, late=True))
 
 
 @add_tests("check", rows_of_handshake_faults())
 class HandshakeFaultTests(FaultTestCase):
     """start_tls() raises what connection_lost() gets."""
 
-    async def check(self, *, fault, layer, shaking, api, client, version):
+    async def check(self, *, fault, layer, shaking, api, client, version,
+                    late):
         end, peer = await self.connect_layers(
             shaking - 1, api, version, client)
         with losses_of_layers() as losses:
-            error = await self.fail_handshake(
-                end, peer, fault, layer, shaking, client, VERSIONS[version])
+            error = await self.fail_handshake(end, peer, fault, layer, shaking,
+                                              client, VERSIONS[version], late)
             await self.check_lost(end, HANDSHAKE_ERRORS[fault], losses)
         self.assertIs(error, end.record.lost.result())
         self.assertEqual(len(losses), shaking)
         self.assertNotIn("eof", end.record.calls)
 
     async def fail_handshake(self, end, peer, fault, layer, shaking, client,
-                             version):
+                             version, late):
         """Return what start_tls() raises."""
         options = {"ssl_handshake_timeout": SHORT} if fault == "stall" else {}
         contexts = client_context(version), server_context(version)
@@ -422,9 +427,24 @@ class HandshakeFaultTests(FaultTestCase):
             contexts[client == "peer"], server_side=client == "peer",
             **options)))
         await passes(3)
-        await commit(fault, peer, layer, HANDSHAKE if layer == shaking
-                     else APPLICATION_DATA)
+        if late:
+            await self.send_first_flight(
+                peer, contexts[client == "end"], client == "end")
+        is_clear = layer == shaking and not (late and version == TLS_1_3)
+        await commit(fault, peer, layer,
+                     HANDSHAKE if is_clear else APPLICATION_DATA)
         return await task
+
+    async def send_first_flight(self, peer, context, is_server):
+        hello = await peer.read() if is_server else b""
+        flight = peer.add_layer(context, server_side=is_server)
+        if is_server:
+            peer.feed(hello)
+            with self.assertRaises(ssl.SSLWantReadError):
+                peer.layers[-1].tls.do_handshake()
+            flight = peer.seal()
+        await peer.send(flight)
+        await passes(3)
 
 
 @add_tests("check", rows_of_faults(TRANSFER_ERRORS, version=tuple(VERSIONS),
