@@ -86,6 +86,24 @@ class ReadPendingTests(TLSTestCase):
         self.assertEqual(self.counted.outcomes, [100, 100, 50])
         self.assertEqual(self.protocol.data, b"first" + data)
 
+    async def test_rest_of_a_record_that_nothing_can_take(self):
+        class Once(BufferedRecorder):
+            next_buffer = bytearray(5)
+
+            def buffer_updated(self, nbytes):
+                super().buffer_updated(nbytes)
+                self.buffer = self.next_buffer
+
+        await self.begin(Once)
+        self.protocol.next_buffer = b""
+        await self.peer.write(b"ten bytes.")
+        async with asyncio.timeout(GUARD):
+            error = await self.protocol.lost
+        self.assertRegex(str(error), "empty buffer")
+        self.assertEqual(self.protocol.data, b"firstten b")
+        self.assertEqual([report["exception"] for report in
+                          self.take_reports()], [error])
+
     @for_each(factory=PROTOCOLS)
     async def test_record_that_comes_in_two_pieces(self, factory):
         await self.begin(factory)
