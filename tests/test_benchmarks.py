@@ -240,7 +240,7 @@ def test_scopes_echo_tls_and_memory_have_their_rows():
     echo = {f"echo-{kind}-{count}" for count in (1, 10, 100)
             for kind in ("tcp-protocol", "tcp-streams", "tls", "tls-in-tls")}
     tls = {f"tls-{what}-{layers}" for layers in (1, 2)
-           for what in ("handshake", "throughput")}
+           for what in ("handshake", "throughput", "short-records")}
     memory = {f"memory-{what}" for what in ("task", "timer", "connection")}
     assert (set(list(rows.ROWS)[len(DESIGN):])
             == SCOPES | echo | tls | memory)

@@ -2265,7 +2265,7 @@ class MisuseTests:
                     self.assertIs(context, ends_in)
                 self.assertNotIn("open", "".join(map(repr, scopes)))
                 self.assertIsNone(task._canceller)
-        self.loop.__class__ = scopes_support.FailingTimersLoop
+        scopes_support.fail_timers(self.loop)
         self.run_in_loop(main())
 
     def test_closing_that_raises_stop_iteration_is_an_error(self):
@@ -2303,7 +2303,7 @@ class MisuseTests:
                 # What the shield held is pending.
                 with self.assertRaises(asyncio.CancelledError):
                     await asyncio.sleep(0)
-        self.loop.__class__ = scopes_support.FailingTimersLoop
+        scopes_support.fail_timers(self.loop)
         self.run_in_loop(main())
 
     def test_an_error_in_what_is_told_then_takes_the_shield_off(self):
@@ -2377,18 +2377,19 @@ class MisuseTests:
         self.run_in_loop(main())
 
     def test_a_delivery_that_cannot_be_cancelled(self):
-        class Handle(asyncio.Handle):
-            __slots__ = ()
+        class Handle:
+            def __init__(self, handle):
+                self.handle = handle
 
             def cancel(self):
-                super().cancel()
+                self.handle.cancel()
                 raise ZeroDivisionError
 
         def call_soon(callback, *args, context=None):
             handle = type(self.loop).call_soon(self.loop, callback, *args,
                                                context=context)
             if getattr(callback, "__name__", None) == "_ask":
-                handle.__class__ = Handle
+                return Handle(handle)
             return handle
 
         class NotPlain(asyncio.Future):

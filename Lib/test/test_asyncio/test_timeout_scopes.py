@@ -525,7 +525,7 @@ class TimerTests:
                     async with asyncio.timeout_at(when):
                         await future
                 self.assertEqual(task._canceller.guards, [outer])
-        self.loop.__class__ = scopes_support.FailingTimersLoop
+        scopes_support.fail_timers(self.loop)
         for when in 60, math.inf:
             with self.subTest(when=when):
                 self.run_in_loop(main(when))
