@@ -32,6 +32,7 @@ MESSAGE = b"x" * 1024
 MEBIBYTE = 1024 * 1024
 BLOCK = b"x" * (MEBIBYTE // 4)
 SHORT_RECORD = b"x" * 100
+SHORT_RECORDS = 1000
 
 # How it works.  A row's function gets a number of loops and returns the
 # seconds that they took (rows of memory: the bytes of one object).  A loop is
@@ -953,7 +954,7 @@ async def _tls_handshake_2(loops):
 
 
 class _SinkServer(_GreetingServer):
-    """Answers each MiB with a byte."""
+    """Answers each *amount* of bytes with one."""
 
     amount = missing = MEBIBYTE
 
@@ -965,7 +966,7 @@ class _SinkServer(_GreetingServer):
 
 
 class _ShortSinkServer(_SinkServer):
-    amount = missing = 1000 * len(SHORT_RECORD)
+    amount = missing = SHORT_RECORDS * len(SHORT_RECORD)
 
 
 class _SourceClient(_EchoClient):
@@ -998,7 +999,7 @@ class _SourceClient(_EchoClient):
 
 class _ShortSourceClient(_SourceClient):
     block = SHORT_RECORD
-    blocks = 1000
+    blocks = SHORT_RECORDS
 
 
 async def _throughput(layers, loops, sink=_SinkServer, source=_SourceClient):
@@ -1020,14 +1021,14 @@ async def _tls_throughput_2(loops):
 
 
 @_row("tls-short-records-1", "records of 100 bytes one way over TLS, each",
-      inner=1000)
+      inner=SHORT_RECORDS)
 async def _tls_short_records_1(loops):
     return await _throughput(1, loops, _ShortSinkServer, _ShortSourceClient)
 
 
 @_row("tls-short-records-2",
       "records of 100 bytes one way over TLS in TLS, each",
-      inner=1000)
+      inner=SHORT_RECORDS)
 async def _tls_short_records_2(loops):
     return await _throughput(2, loops, _ShortSinkServer, _ShortSourceClient)
 
