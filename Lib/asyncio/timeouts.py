@@ -105,7 +105,8 @@ class Timeout(cancellation.Guard):
 
     async def __aexit__(self, exc_type, exc, tb):
         if self._state not in (_State.ENTERED, _State.EXPIRING):
-            raise RuntimeError(f"Cannot leave {self._state.value} Timeout")
+            raise RuntimeError(f"Cannot leave {self._state.value} Timeout: "
+                               "use it in one async with statement")
         try:
             self._disarm()
         finally:

@@ -282,7 +282,8 @@ static int
 end(TimeoutObject *self, PyObject *exc)
 {
     if (self->state != ENTERED && self->state != EXPIRING) {
-        PyErr_Format(PyExc_RuntimeError, "Cannot leave %s Timeout",
+        PyErr_Format(PyExc_RuntimeError, "Cannot leave %s Timeout: "
+                     "use it in one async with statement",
                      state_names[self->state]);
         return -1;
     }
