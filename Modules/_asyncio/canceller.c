@@ -131,16 +131,50 @@ asyncio_canceller_resume(CancellerState *state, CancellerObject *self,
     return 0;
 }
 
+/* Take the canceller and its task apart, if the task has left nothing open.
+   Return 1, 0 if it has, or -1.  */
+static int
+leave_task(CancellerState *state, CancellerObject *self)
+{
+    PyTypeObject *node_type = asyncio_scope_state(state->module)->node_type;
+    PyObject *group = self->group;
+    if (PyList_GET_SIZE(self->guards) > 0 || PyList_GET_SIZE(self->pending) > 0
+        || (!is_none(group)
+            && (!Py_IS_TYPE(group, node_type)
+                || !PyDict_CheckExact(((NodeObject *)group)->members)))
+        || !asyncio_is_c_task(state->module, self->task))
+    {
+        return 0;
+    }
+    PyObject *task = self->task, *node = self->node;
+    self->task = self->node = self->group = NULL;
+    int res = 0;
+    if (!is_none(group)) {
+        res = PyDict_Pop(((NodeObject *)group)->members, (PyObject *)self,
+                         NULL);
+    }
+    asyncio_task_set_canceller(task, NULL);
+    Py_XDECREF(node);
+    Py_XDECREF(group);
+    Py_DECREF(task);
+    return res < 0 ? -1 : 1;
+}
+
 int
 asyncio_canceller_finish(CancellerState *state, CancellerObject *self)
 {
     KeptError error = {0};
     int is_raised = PyErr_Occurred() != NULL;
     keep_error(&error, is_raised ? -1 : 0);
-    int res = call((PyObject *)self, state->finish_below, NULL);
+    Py_INCREF(self);
+    int res = leave_task(state, self);
+    if (res == 0) {
+        res = call((PyObject *)self, state->finish_below, NULL);
+    }
+    Py_DECREF(self);
     keep_error(&error, res);
     raise_kept(&error);
-    return res;
+    return res < 0 ? -1 : 0;
 }
 
 int
@@ -283,6 +317,36 @@ asyncio_canceller_pop(CancellerState *state, CancellerObject *self,
     int res = asyncio_node_detach(state->module, node);
     Py_DECREF(node);
     return res;
+}
+
+int
+asyncio_canceller_adopt(CancellerState *state, NodeObject *group,
+                        PyObject *task)
+{
+    if (!asyncio_is_new_task(state->module, task)
+        || group->members == NULL || !PyDict_CheckExact(group->members)) {
+        return 0;
+    }
+    if (state->type == NULL) {
+        ScopeState *scopes = asyncio_scope_state(state->module);
+        state->type = asyncio_import(&scopes->cancellation,
+                                     "asyncio.cancellation", "Canceller");
+        if (state->type == NULL) {
+            return -1;
+        }
+    }
+    PyObject *canceller = PyObject_CallOneArg(state->type, task);
+    if (canceller == NULL
+        || PyDict_SetItem(group->members, canceller, Py_None) < 0) {
+        Py_XDECREF(canceller);
+        return -1;
+    }
+    CancellerObject *self = (CancellerObject *)canceller;
+    Py_XSETREF(self->group, Py_NewRef(group));
+    Py_XSETREF(self->node, Py_NewRef(group));
+    asyncio_task_set_canceller(task, canceller);
+    Py_DECREF(canceller);
+    return 1;
 }
 
 /* --- Guards --- */
@@ -496,6 +560,7 @@ int
 asyncio_canceller_visit(CancellerState *state, visitproc visit, void *arg)
 {
     Py_VISIT(state->base);
+    Py_VISIT(state->type);
     Py_VISIT(state->adopt);
     Py_VISIT(state->arm);
     Py_VISIT(state->deliver_below);
@@ -514,6 +579,7 @@ void
 asyncio_canceller_clear(CancellerState *state)
 {
     Py_CLEAR(state->base);
+    Py_CLEAR(state->type);
     Py_CLEAR(state->adopt);
     Py_CLEAR(state->arm);
     Py_CLEAR(state->deliver_below);

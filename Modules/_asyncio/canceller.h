@@ -11,6 +11,7 @@
 /* Part of the module's state.  All strong but one.  */
 typedef struct {
     PyTypeObject *base;          /* _asyncio._CancellerBase */
+    PyObject *type;              /* cancellation.Canceller, or NULL at first */
     PyObject *module;            /* borrowed: has this state */
     /* Interned names.  */
     PyObject *adopt;
@@ -83,6 +84,11 @@ int asyncio_canceller_push(CancellerState *, CancellerObject *,
                            struct NodeObject *);
 int asyncio_canceller_pop(CancellerState *, CancellerObject *,
                           struct NodeObject *);
+
+/* Make a task that is new one of those below a group's node.  Return 1, 0 if
+   it is not new, or not of C, or -1 with an exception set.  */
+int asyncio_canceller_adopt(CancellerState *, struct NodeObject *group,
+                            PyObject *task);
 
 /* The task is made: tell who waits for the task of this coroutine.  */
 int asyncio_canceller_call_owner(CancellerState *, PyObject *owners,

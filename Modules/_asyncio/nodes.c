@@ -440,34 +440,56 @@ node_text(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-node_create(PyObject *op, PyObject *args, PyObject *kwargs)
-{
-    PyObject *create = import_python(op, "create_below");
-    if (create == NULL) {
-        return NULL;
-    }
-    PyObject *task = NULL;
-    PyObject *self = PyTuple_Pack(1, op);
-    PyObject *all = self == NULL ? NULL : PySequence_Concat(self, args);
-    if (all != NULL) {
-        task = PyObject_Call(create, all, kwargs);
-    }
-    Py_XDECREF(all);
-    Py_XDECREF(self);
-    Py_DECREF(create);
-    return task;
-}
-
-static PyObject *
 node_adopt(PyObject *op, PyObject *task)
 {
+    CancellerState *state = asyncio_canceller_state_of(module_of(op));
+    int res = asyncio_canceller_adopt(state, (NodeObject *)op, task);
+    if (res != 0) {
+        return none_or_null(res);
+    }
     PyObject *adopt = import_python(op, "adopt_below");
     if (adopt == NULL) {
         return NULL;
     }
-    PyObject *res = PyObject_CallFunctionObjArgs(adopt, op, task, NULL);
+    PyObject *done = PyObject_CallFunctionObjArgs(adopt, op, task, NULL);
     Py_DECREF(adopt);
-    return res;
+    return done;
+}
+
+/* Adopt what was made, or drop it and return NULL.  */
+static PyObject *
+adopted(PyObject *op, PyObject *task)
+{
+    if (call_and_forget(node_adopt(op, task)) < 0) {
+        Py_CLEAR(task);
+    }
+    return task;
+}
+
+static PyObject *
+node_create(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+            PyObject *kwnames)
+{
+    if (!_PyArg_CheckPositional("create", nargs, 2, 2)) {
+        return NULL;
+    }
+    PyObject *owners = asyncio_pending_owners(module_of(op));
+    PyObject *key = PyLong_FromVoidPtr(args[1]);
+    if (key == NULL || PyDict_SetItem(owners, key, op) < 0) {
+        Py_XDECREF(key);
+        return NULL;
+    }
+    PyObject *task = PyObject_Vectorcall(args[0], args + 1, 1, kwnames);
+    KeptError error = {0};
+    keep_error(&error, task == NULL ? -1 : 0);
+    int unclaimed = PyDict_Pop(owners, key, NULL);
+    Py_DECREF(key);
+    keep_error(&error, unclaimed);
+    if (raise_kept(&error) < 0) {
+        Py_CLEAR(task);
+    }
+    /* A factory wrapped the coroutine, or has tasks of its own.  */
+    return task != NULL && unclaimed ? adopted(op, task) : task;
 }
 
 static PyObject *
@@ -508,7 +530,7 @@ static PyMethodDef node_methods[] = {
     {"text", node_text, METH_NOARGS,
      PyDoc_STR("Return the message of the outermost visible cancelled "
                "node.")},
-    {"create", _PyCFunction_CAST(node_create), METH_VARARGS | METH_KEYWORDS,
+    {"create", _PyCFunction_CAST(node_create), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("Return make(coro, **kwargs): a task of this node's group.")},
     {"adopt", node_adopt, METH_O,
      PyDoc_STR("Take a new task of this node's group, before its first "

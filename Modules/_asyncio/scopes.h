@@ -128,6 +128,14 @@ int asyncio_find_current_task(PyObject *module, PyObject **task);
 CancellerObject *asyncio_task_canceller(PyObject *module, PyObject *task,
                                         Py_ssize_t *baseline);
 
+int asyncio_is_c_task(PyObject *module, PyObject *task);
+/* Ask if a task is one in C that has no canceller, and nothing to tell one.  */
+int asyncio_is_new_task(PyObject *module, PyObject *task);
+/* Of a Task in C; NULL for none.  */
+void asyncio_task_set_canceller(PyObject *task, PyObject *canceller);
+/* By the address of a coroutine: who gets its task; borrowed.  */
+PyObject *asyncio_pending_owners(PyObject *module);
+
 /* The plain Future in C that a Task in C is parked on, borrowed, or NULL.  */
 PyObject *asyncio_plain_waiter(PyObject *module, PyObject *task);
 /* Return 1 if the plain future is cancelled by this, 0 if not, or -1.  */
