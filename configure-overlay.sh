@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finds a Python that can run the tools, and hands everything to them.
 set -eu
-here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+here=$(CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 for python in python3 /usr/bin/python3 python3.{14..11}; do
     if "$python" -E -c 'import sys, lzma; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
         # A version manager's stand-in may be another Python in another folder.

@@ -67,6 +67,34 @@ def test_a_damaged_file_in_the_cache_is_replaced(target, asked):
 
 
 @pytest.fixture
+def known(monkeypatch):
+    monkeypatch.setattr(base.layout, "known_bases", lambda root=None: {"3.13.5": DIGEST})
+
+
+@pytest.mark.parametrize("before", [None, GOOD, GOOD[:-1]])
+def test_known_tarball_that_is_given_gets_into_the_cache(
+        target, known, tmp_path, before):
+    given = tmp_path / "given.tar.xz"
+    given.write_bytes(GOOD)
+    cached = target.with_name("Python-3.13.5.tar.xz")
+    if before is not None:
+        cached.write_bytes(before)
+    assert base.fetch_base(str(given)).path == given
+    assert cached.read_bytes() == GOOD
+    assert list(target.parent.iterdir()) == [cached]
+    assert base.fetch_base("3.13.5", offline=True).path == cached
+
+
+def test_given_tarball_is_used_where_no_cache_can_be(
+        known, tmp_path, monkeypatch):
+    given = tmp_path / "given.tar.xz"
+    given.write_bytes(GOOD)
+    # A file where the folder would be.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(given))
+    assert base.fetch_base(str(given)).path == given
+
+
+@pytest.fixture
 def apt(tmp_path, monkeypatch):
     """An apt that does not reach an address of several; *shows* is what the
     others have.  By default its update succeeds then."""

@@ -285,6 +285,42 @@ def test_interrupted_build_keeps_the_last_good_one_and_goes_on(
     assert checkout.ran() == "later\n"
 
 
+def test_what_a_killed_compiler_has_left_is_made_again(checkout):
+    """It creates its output at once, and fills it later."""
+    checkout.build()
+    go = checkout.root / "build" / "go"
+    checkout.change_base(
+        thing=THING.replace("# zero", "# new"), configure=CONFIGURE.replace(
+            "\tcp ", "\t: > $@; while ! [ -e ../go ]; do sleep 0.1; done\n"
+            "\tcp "))
+    torn = checkout.root / "build" / "release.work" / "python"
+    process = checkout.start("--base", str(checkout.tarball), "all",
+                             start_new_session=True)
+    wait_for(lambda: torn.exists() and torn.stat().st_size == 0)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=LIMIT)
+    assert torn.stat().st_size == 0
+    assert checkout.ran() == "patched\n"
+    go.touch()
+    checkout.build()
+    assert checkout.ran() == "patched\n"
+    assert "# new" in checkout.python.read_text()
+    assert compiled(checkout) == 2
+
+
+def test_a_failed_compilation_costs_no_other_work(checkout):
+    checkout.change_base(configure=CONFIGURE.replace(
+        "all: python", "all: other python\nother:\n\techo x >> others.txt; "
+        "touch $@"), thing=THING.replace("# zero", "# BROKEN"))
+    checkout.fail("--base", str(checkout.tarball), "all")
+    checkout.change_base(configure=CONFIGURE.replace(
+        "all: python", "all: other python\nother:\n\techo x >> others.txt; "
+        "touch $@"))
+    checkout.build()
+    others = checkout.root / "build" / "release.work" / "others.txt"
+    assert others.read_text() == "x\n"
+
+
 def test_interrupted_unpacking_is_begun_again(checkout):
     checkout.build("--variant", "stock")
     build = checkout.root / "build"
@@ -437,7 +473,15 @@ def test_full_disk_keeps_the_last_good_build(checkout):
 
 def test_nothing_is_written_outside_build_and_cache(checkout, tmp_path):
     before = {path for path in checkout.root.rglob("*")}
+    for name in ("HOME", "TMPDIR"):
+        place = tmp_path / name
+        place.mkdir()
+        checkout.env[name] = str(place)
     checkout.build()
+    for name in ("HOME", "TMPDIR"):
+        place = tmp_path / name
+        assert not list(place.iterdir())
+        place.rmdir()
     after = {path for path in checkout.root.rglob("*")
              if "build" not in path.relative_to(checkout.root).parts[:1]}
     assert after == before
@@ -448,9 +492,25 @@ def test_nothing_is_written_outside_build_and_cache(checkout, tmp_path):
 def test_clean_removes_what_was_built_but_no_commits(checkout):
     checkout.build()
     (checkout.root / "build" / "series").mkdir()
-    checkout.run("--base", str(checkout.tarball), "clean")
+    checkout.run("clean")
     left = {path.name for path in (checkout.root / "build").iterdir()}
-    assert left == {"series", ".lock"}
+    assert left == {"series", ".lock", "settings.json", "config.mk"}
+
+
+def test_clean_may_be_followed_by_a_build(checkout):
+    checkout.build()
+    checkout.run("--base", str(checkout.tarball), "clean", "all")
+    assert checkout.ran() == "patched\n"
+    for targets in ["clean"], ["all"], ["clean", "all"]:
+        subprocess.run(["make", *targets], cwd=checkout.root, check=True,
+                       env=checkout.env, capture_output=True, timeout=LIMIT)
+        assert checkout.python.exists() == (targets != ["clean"])
+
+
+@pytest.mark.parametrize("compiler", ["cc", "/nowhere/cc"])
+def test_clean_needs_no_base_and_no_compiler(checkout, compiler):
+    checkout.env["CC"] = compiler
+    checkout.run("--offline", "clean")
 
 
 def test_install_without_prefix_says_what_to_give(checkout):
@@ -540,6 +600,17 @@ def test_environment_for_other_programs_changes_nothing(
     assert "--variant" in checkout.run("--help")
 
 
+def test_cdpath_leads_to_no_other_checkout(checkout, tmp_path):
+    other = tmp_path / "other" / "check out"
+    other.mkdir(parents=True)
+    done = subprocess.run(
+        ["bash", "check out/configure-overlay.sh", "--help"],
+        cwd=checkout.root.parent, text=True, capture_output=True,
+        env=checkout.env | {"CDPATH": str(other.parent)}, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    assert "--variant" in done.stdout
+
+
 def test_relative_cache_folder_is_ignored_as_xdg_says(checkout, tmp_path):
     checkout.env |= {"XDG_CACHE_HOME": "here", "HOME": str(tmp_path)}
     line = checkout.fail("--offline")
@@ -612,8 +683,9 @@ def test_terminated_run_ends_the_compilation_with_it(checkout):
 
 
 def test_clean_does_not_build_first(checkout):
-    output = checkout.run("--base", str(checkout.tarball), "clean")
+    output = checkout.run("clean")
     assert "==>" not in output
+    assert not checkout.python.exists()
 
 
 def test_failed_copy_leaves_the_published_build_and_nothing_else(checkout):
@@ -663,13 +735,22 @@ def tools_of_the_session(session):
                 yield int(place.name)
 
 
-def test_compilation_that_outlives_its_killed_run_keeps_the_lock(checkout):
+WAIT = "while ! [ -e ../go ]; do sleep 0.1; done"
+
+
+@pytest.mark.parametrize("target, log_name", [("all", "build"),
+                                              ("install", "install")])
+def test_work_that_outlives_its_killed_run_keeps_the_lock(
+        checkout, target, log_name):
     go = checkout.root / "build" / "go"
-    checkout.change_base(configure=CONFIGURE.replace(
-        "\tcp ", "\twhile ! [ -e ../go ]; do sleep 0.1; done\n\tcp "))
-    first = checkout.start("--base", str(checkout.tarball), "all",
-                           start_new_session=True)
-    log = checkout.root / "build" / "release" / "build.log"
+    checkout.change_base(configure=(
+        CONFIGURE.replace("\tcp ", f"\t{WAIT}\n\tcp ") if target == "all"
+        else CONFIGURE.replace("all: python\n", "all: python\ninstall:\n\techo"
+                               f" cc -c; {WAIT}; touch installed\n")))
+    first = checkout.start(
+        "--base", str(checkout.tarball), "--prefix",
+        str(checkout.cache / "prefix"), target, start_new_session=True)
+    log = checkout.root / "build" / "release" / f"{log_name}.log"
     try:
         wait_for(lambda: log.exists() and "cc -c" in log.read_text())
         killed = list(tools_of_the_session(first.pid))
@@ -679,7 +760,9 @@ def test_compilation_that_outlives_its_killed_run_keeps_the_lock(checkout):
         second = checkout.start("--base", str(checkout.tarball))
         first_line = next(filter(str.strip, second.stdout))
         assert "waiting" in first_line
-        assert not (checkout.root / "build/release.work/made.txt").exists()
+        for name in "made.txt", "installed":
+            assert (not (checkout.root / "build/release.work" / name).exists()
+                    or (target, name) == ("install", "made.txt"))
     finally:
         go.touch()
     output, _ = second.communicate(timeout=LIMIT)
@@ -699,7 +782,7 @@ def test_folders_change_names_whatever_the_file_system_can(
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "was").write_text(name)
-    build._exchange(tmp_path / "one", tmp_path / "other")
+    build.exchange(tmp_path / "one", tmp_path / "other")
     assert (tmp_path / "one" / "was").read_text() == "other"
     assert (tmp_path / "other" / "was").read_text() == "one"
     assert len(list(tmp_path.iterdir())) == 2
@@ -713,7 +796,7 @@ def test_folders_change_names_in_one_step(tmp_path, monkeypatch):
                         lambda *arguments: renamed.append(arguments))
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-    build._exchange(tmp_path / "one", tmp_path / "other")
+    build.exchange(tmp_path / "one", tmp_path / "other")
     assert not renamed
 
 
@@ -721,7 +804,7 @@ def test_folder_that_is_not_there_is_not_exchanged(tmp_path):
     import build
     (tmp_path / "one").mkdir()
     with pytest.raises(FileNotFoundError):
-        build._exchange(tmp_path / "one", tmp_path / "other")
+        build.exchange(tmp_path / "one", tmp_path / "other")
     assert (tmp_path / "one").exists()
 
 
@@ -763,3 +846,11 @@ def test_wrong_tarball_of_debians_source_package_is_refused(
     assert checkout.digest in line
     assert hashlib.sha256(wrong.read_bytes()).hexdigest() in line
     assert not list((checkout.cache / "asyncio-overlay" / "bases").iterdir())
+
+
+def test_command_that_fails_is_told_in_a_line(checkout):
+    """Here: the new interpreter, asked what it is."""
+    checkout.build()
+    checkout.python.write_text("#!/bin/sh\necho no libpython >&2; exit 3\n")
+    line = checkout.fail("--base", str(checkout.tarball), "all")
+    assert str(checkout.python) in line and "exit status 3" in line

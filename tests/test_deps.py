@@ -219,14 +219,17 @@ def interpreter(tmp_path, code):
     (folder / "before.py").write_text(code)
     python = folder / "python"
     python.write_text(
-        f"#!/bin/sh\nexport SCRIPT=\"$3\"\nexec '{sys.executable}' -B "
-        f"'{folder}/before.py'\n")
+        f"#!/bin/sh\nexport SCRIPT=\"$3\"\nshift 3\n"
+        f"exec '{sys.executable}' -B '{folder}/before.py' \"$@\"\n")
     python.chmod(0o755)
     return python
 
 
 LACKING = """
-import os, sys
+import os, sys, sysconfig
+sysconfig.get_config_vars = lambda: {{
+    "MODULE__ASYNCIO_STATE": "yes", "MODULE__TKINTER_STATE": "missing"}}
+sys.modules["_tkinter"] = None
 for name in {promised!r}:
     sys.modules[name] = sys
 for name in {names!r}:
@@ -252,6 +255,13 @@ def test_a_missing_module_is_named_with_its_package_and_the_log(
     for part in (f"modules not built: {name};", f"(Debian: {package})",
                  "/some/build.log"):
         assert part in str(caught.value)
+
+
+def test_a_module_that_was_built_but_does_not_work_is_named(tmp_path):
+    with pytest.raises(OverlayError) as caught:
+        deps.check_modules(lacking(tmp_path, "_asyncio"), Path("/a/build.log"))
+    assert str(caught.value) == ("modules that cannot be imported: _asyncio; "
+                                 "see /a/build.log")
 
 
 def test_an_interpreter_that_does_not_start_is_told_with_its_words(tmp_path):

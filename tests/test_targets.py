@@ -8,6 +8,7 @@ import pytest
 import build
 import layout
 import targets
+from ui import OverlayError
 
 
 @pytest.mark.parametrize("status", [0, 3])
@@ -25,3 +26,11 @@ def test_demo_compares_with_stock_and_passes_its_status_on(
     assert targets.main(["demo"]) == status
     assert ran == [[Path("release"), layout.ROOT / "examples/tls_in_tls.py",
                     "--compare", Path("stock")]]
+
+
+def test_rows_that_are_no_words_are_refused_before_anything_is_built(
+        monkeypatch):
+    monkeypatch.setenv("ROWS", "it's")
+    monkeypatch.setattr(build, "build", None)
+    with pytest.raises(OverlayError, match="ROWS=it's: No closing quotation"):
+        targets.main(["bench"])

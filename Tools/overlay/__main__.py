@@ -149,6 +149,8 @@ def _check(options):
 # Targets that need no configured CPython, or see to their own.
 _WITHOUT_BUILD = {"clean", "import", "export", "check-series", "check-each",
                   "review", "rebase"}
+# Of these, what needs nothing but the checkout.
+_WITHOUT_BASE = {"clean", "export"}
 
 
 def _prepare(options, configure_args):
@@ -158,6 +160,9 @@ def _prepare(options, configure_args):
     import series
     from base import fetch_base
     from settings import Settings, save_settings
+    _remember_python()
+    if options.targets and set(options.targets) <= _WITHOUT_BASE:
+        return
     series.index_of(series.load_series(), options.upto)
     deps.provide(options.targets, install=options.install_deps,
                  offline=options.offline)
@@ -174,6 +179,9 @@ def _prepare(options, configure_args):
         build.build(settings=settings, configure_only=True)
     # Only now: a configure that fails leaves the settings of the last one.
     save_settings(settings)
+
+
+def _remember_python():
     python = sys.executable.replace("$", "$$").replace("#", "\\#")
     (layout.build_root() / "config.mk").write_text(f"PYTHON = {python}\n")
 
@@ -189,6 +197,9 @@ def run(arguments):
         text = str(error)
     except KeyboardInterrupt:
         text = "interrupted; run it again to go on from here"
+    except subprocess.CalledProcessError as error:
+        why = (error.stderr or "").strip().splitlines()[-1:]
+        text = f"{error}{''.join(f' {line}' for line in why)}"
     except OSError as error:
         # A full or read-only disk, above all: the message names the path.
         where = error.filename or f"while writing below {layout.build_root()}"

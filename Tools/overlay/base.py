@@ -110,7 +110,24 @@ def _from_path(path, sha256):
             "--base-sha256 HASH")
     version = known.get(found) or _version_inside(path)
     _check_fits(version)
+    if found in known:
+        # Without it, what asks for the version goes through all places again.
+        with contextlib.suppress(OSError):
+            _keep(path, version, found)
     return Base(version, found, path.resolve())
+
+
+def _keep(path, version, sha256):
+    """Put a verified tarball in the cache."""
+    target = _cached(version)
+    if target.exists() and _sha256(target) == sha256:
+        return
+    with _arrival(target) as folder:
+        shutil.copyfile(path, folder / target.name).replace(target)
+
+
+def _cached(version):
+    return layout.cache_root() / "bases" / f"Python-{version}.tar.xz"
 
 
 def _version_inside(path):
@@ -139,7 +156,7 @@ def _sha256(path):
 
 def _search(version, sha256, offline):
     """Return the cached tarball, fetching it if need be."""
-    target = layout.cache_root() / "bases" / f"Python-{version}.tar.xz"
+    target = _cached(version)
     failures = []
     for place, fetch in _PLACES:
         if offline and place != "the cache":

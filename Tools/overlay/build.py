@@ -216,6 +216,7 @@ def configure(tree, variant, settings):
     command = ["src/configure", "-q", *layout.VARIANTS[variant],
                *settings.configure_args]
     stamp = work / "overlay-configure.stamp"
+    _discard_torn(work)
     flags, prefix = _configure_key(source, command), settings.prefix or ""
     if _read(stamp) == f"{flags}\n{prefix}" and (work / "Makefile").exists():
         return
@@ -260,6 +261,29 @@ def build_environment():
 
 # --- make --------------------------------------------------------------------
 
+def _making(work):
+    """The file that is there while make runs, and after one that was killed."""
+    return work / "overlay-making"
+
+
+def _discard_torn(work):
+    """Remove what a make that did not end has made.
+
+    A compiler creates its output at once, but fills it later: killed between,
+    it leaves a file that is newer than its source, which make trusts.
+    """
+    making = _making(work)
+    if not making.exists():
+        return
+    since = making.stat().st_mtime_ns
+    for place, _, files in os.walk(work):
+        for path in (Path(place, name) for name in files):
+            if (path.lstat().st_mtime_ns >= since
+                    and not path.name.startswith("overlay-")):
+                path.unlink()
+    making.unlink()
+
+
 def make(tree, variant, settings):
     """Compile in the work folder; publish if there is something new."""
     work = tree.work(variant)
@@ -277,11 +301,17 @@ def make(tree, variant, settings):
     log = tree.log(variant, "build")
     log.unlink(missing_ok=True)
     with step(f"building {variant}"):
-        run_logged(["make", f"-j{settings.jobs}", *_git_arguments(tag), "all"],
-                   log, cwd=work, env=build_environment(),
-                   label="files compiled", what=f"make of {variant}",
-                   counts=lambda line: " -c " in line,
-                   pass_fds=lock_descriptors())
+        _making(work).touch()
+        try:
+            run_logged(
+                ["make", f"-j{settings.jobs}", *_git_arguments(tag), "all"],
+                log, cwd=work, env=build_environment(),
+                label="files compiled", what=f"make of {variant}",
+                counts=lambda line: " -c " in line,
+                pass_fds=lock_descriptors())
+        finally:
+            # Where make ends, it removes what it has half done.
+            _making(work).unlink()
         check_modules(work / "python", log)
         _publish(work, tree.source(variant), published, made_of)
 
@@ -312,7 +342,7 @@ def _publish(work, source, published, made_of):
             shutil.copy2(log, fresh)
         (fresh / "overlay-made-of").write_text(made_of)
         published.mkdir(exist_ok=True)
-        _exchange(fresh, published)
+        exchange(fresh, published)
     except shutil.Error as error:
         # One triple for each file that could not be copied.
         [_, target, why], *_ = error.args[0]
@@ -322,7 +352,7 @@ def _publish(work, source, published, made_of):
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _exchange(one, other):
+def exchange(one, other):
     """Let two folders change names, in one step that cannot be interrupted."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD,
@@ -363,8 +393,14 @@ def install(settings):
     with step(f"installing {settings.variant} in {settings.prefix}"):
         run_logged(["make", *_git_arguments(_tag(tree, settings.variant)),
                     "install"], log, cwd=tree.work(settings.variant),
-                   env=build_environment(), what="make install")
+                   env=build_environment(), what="make install",
+                   pass_fds=lock_descriptors())
     say(f"installed: {settings.prefix}/bin/python3.13")
+
+
+# What clean() leaves: what was configured, which the targets after it need,
+# and commits that may never have been exported.
+_NOT_BUILT = ("series", ".lock", "settings.json", "config.mk")
 
 
 def clean():
@@ -373,8 +409,7 @@ def clean():
     if not root.exists():
         return
     for path in root.iterdir():
-        if path.name in ("series", ".lock") or path.name.startswith("series-"):
-            # May hold commits that were never exported.
+        if path.name in _NOT_BUILT or path.name.startswith("series-"):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

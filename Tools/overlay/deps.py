@@ -144,21 +144,38 @@ def _missing_headers(headers):
     return set(re.findall(r"^overlay_missing (\S+)$", seen.stdout, re.M))
 
 
+# Prints the modules that cannot be imported, of those that are given and of
+# those that configure wanted.
+_LACKING = """
+import sys, sysconfig
+wanted = [name.removeprefix("MODULE_").removesuffix("_STATE").lower()
+          for name, state in sysconfig.get_config_vars().items()
+          if name.startswith("MODULE_") and state == "yes"]
+for name in dict.fromkeys(sys.argv[1:] + wanted):
+    try:
+        __import__(name)
+    except ImportError:
+        print(name)
+"""
+
+
 def check_modules(python, log):
-    """Raise OverlayError if *python* lacks a module that was promised."""
-    names = ",".join(PROMISED_MODULES)
-    seen = subprocess.run(
-        [python, "-E", "-c", "import importlib.util as u, sys\n"
-         f"for name in {names!r}.split(','):\n"
-         "    try: __import__(name)\n"
-         "    except ImportError: print(name)"],
-        capture_output=True, text=True)
+    """Raise OverlayError if *python* lacks a module that was promised.
+
+    That is one of PROMISED_MODULES, or one that configure wanted to be built.
+    """
+    seen = subprocess.run([python, "-E", "-c", _LACKING, *PROMISED_MODULES],
+                          capture_output=True, text=True)
     lacking = seen.stdout.split()
     if seen.returncode:
         raise OverlayError(f"the new interpreter does not start: "
                            f"{seen.stderr.strip()[-300:]}")
-    if lacking:
-        packages = sorted({PROMISED_MODULES[name] for name in lacking})
+    packages = sorted({PROMISED_MODULES[name] for name in lacking
+                       if name in PROMISED_MODULES})
+    if packages:
         raise OverlayError(
             f"modules not built: {', '.join(lacking)}; their headers (Debian: "
             f"{' '.join(packages)}) are missing or unusable, see {log}")
+    if lacking:
+        raise OverlayError(f"modules that cannot be imported: "
+                           f"{', '.join(lacking)}; see {log}")

@@ -20,6 +20,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import layout
+from lock import lock_descriptors
 from ui import OverlayError, run_logged, say, step
 from venv import ensure_venv
 
@@ -174,7 +175,8 @@ def _run_sphinx(python, root):
                 "--warning-file", root / "warnings.txt", "--no-color",
                 root / "source" / "Doc", root / "html"],
                log, env=env, what="building the documentation",
-               label="batches of pages", counts=lambda line: "%]" in line)
+               label="batches of pages", counts=lambda line: "%]" in line,
+               pass_fds=lock_descriptors())
 
 
 def _forget_other_setup(root, setup):

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import build
 import layout
 import patching
 import series
@@ -118,8 +119,11 @@ def import_series(base, folder, root):
 
 def put_in_place(fresh, folder):
     """Let the finished repository take the place of what was in *folder*."""
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.path.rename(folder)
+    # In one step: of a repository that is half removed, all the rest would
+    # pass for uncommitted work.
+    folder.mkdir(exist_ok=True)
+    build.exchange(fresh.path, folder)
+    shutil.rmtree(fresh.path)
     return Repository(folder)
 
 

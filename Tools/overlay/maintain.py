@@ -36,7 +36,7 @@ def _parse(command, arguments):
     return parser.parse_args(arguments)
 
 
-def _settings():
+def settings_or_default():
     try:
         return load_settings()
     except OverlayError:
@@ -52,7 +52,7 @@ def _import(options):
     folder = series_folder(layout.default_base(), layout.ROOT)
     Repository(folder).refuse_unexported(
         f"make export, or remove {folder} if they are not wanted")
-    base = fetch_base(offline=_settings().offline)
+    base = fetch_base(offline=settings_or_default().offline)
     folder.parent.mkdir(parents=True, exist_ok=True)
     repository = import_series(base, folder, layout.ROOT)
     count = len(series.series_names(layout.ROOT))
@@ -71,7 +71,7 @@ def _export(options):
 
 
 def _check_series(options):
-    problems = check_series(layout.ROOT, offline=_settings().offline)
+    problems = check_series(layout.ROOT, offline=settings_or_default().offline)
     for problem in problems:
         print(f"check-series: {problem}", file=sys.stderr)
     if problems:
@@ -85,21 +85,21 @@ def _check_each(options):
 
 def _review(options):
     folder = layout.build_root().absolute() / "review"
-    mails = write_review(layout.ROOT, folder, offline=_settings().offline)
+    mails = write_review(layout.ROOT, folder, offline=settings_or_default().offline)
     for mail in mails:
         say(f"    {mail}")
     say(f"{_plural(len(mails), 'mail')}; git am took them on a clean base")
 
 
 def _rebase(options):
-    settings = _settings()
+    settings = settings_or_default()
     spec, sha256 = options.base, options.base_sha256
     if not spec and settings.version != layout.default_base():
         spec, sha256 = settings.base, settings.base_sha256
     if not spec:
         raise OverlayError("which base? make rebase BASE=VERSION")
     rebase_series(fetch_base(spec, sha256, offline=settings.offline),
-                  layout.ROOT)
+                  layout.ROOT, settings.offline)
 
 
 # Target: the function that takes its options, and what it does.

@@ -19,13 +19,13 @@ from ui import OverlayError, say
 from variants import exported_variants, variant_differences
 
 
-def rebase_series(base, root):
+def rebase_series(base, root, offline=False):
     """Bring the series to *base*, record the outcome, build and test it.
 
     Raises OverlayError at a conflict, saying how to go on; called again
     after that, it does.
     """
-    bring(base, root)
+    bring(base, root, offline)
     topics = series.load_series(root)
     python = build.build(variant="release", base=base)
     run_topics_tests(python, topics, base=base,

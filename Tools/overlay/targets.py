@@ -32,10 +32,13 @@ def _demo():
 
 
 def _bench():
+    try:
+        rows = shlex.split(os.environ.get("ROWS", ""))
+    except ValueError as error:
+        raise OverlayError(f"ROWS={os.environ['ROWS']}: {error}") from None
     ours, stock = build.build(), build.build("stock")
     sys.path.insert(0, str(layout.ROOT / "benchmarks"))
     import run
-    rows = shlex.split(os.environ.get("ROWS", ""))
     return run.main(["--stock", str(stock), "--ours", str(ours), *rows])
 
 

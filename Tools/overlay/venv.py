@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from layout import build_root
+from lock import lock_descriptors
 from settings import refuse_network
 from ui import run_logged
 
@@ -41,9 +42,11 @@ def ensure_venv(name, python, requirements):
     env = {key: value for key, value in os.environ.items()
            if not key.startswith("PYTHON")}
     run_logged([python, "-m", "venv", folder], log, env=env,
-               what=f"making the virtual environment {name}")
+               what=f"making the virtual environment {name}",
+               pass_fds=lock_descriptors())
     run_logged([executable, "-m", "pip", "install", "--only-binary", ":all:",
                 "--no-input", "-r", requirements], log, env=env,
-               what=f"installing {requirements.name}")
+               what=f"installing {requirements.name}",
+               pass_fds=lock_descriptors())
     stamp.write_text(key)
     return executable

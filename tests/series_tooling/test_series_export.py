@@ -465,15 +465,25 @@ def test_killed_export_leaves_nothing_that_stops_the_next(checkout,
         "one", "two"]
 
 
-def import_and_be_killed(checkout):
-    """Import in a process that ends, without a word, while unpacking."""
-    def unpack(base, folder):
-        write_files(folder, {"README": "first of many"})
-        os._exit(0)
+def unpack_and_end(base, folder):
+    write_files(folder, {"README": "first of many"})
+    os._exit(0)
 
+
+def remove_and_end(folder, **options):
+    """As if killed in the middle of removing a folder, but for its git."""
+    for path in Path(folder).iterdir():
+        if path.name != ".git":
+            (path.unlink if path.is_file() else shutil.rmtree)(path)
+    os._exit(0)
+
+
+def import_and_be_killed(checkout, **ends):
+    """Import in a process that *ends*, without a word, in a function."""
     child = os.fork()
     if not child:
-        importing.extract = unpack
+        for name, function in ends.items():
+            setattr(importing, name, function)
         try:
             checkout.import_series()
         finally:
@@ -482,10 +492,24 @@ def import_and_be_killed(checkout):
 
 
 def test_import_removes_what_a_killed_one_left(checkout):
-    import_and_be_killed(checkout)
+    import_and_be_killed(checkout, extract=unpack_and_end)
     assert len(list(checkout.series.parent.iterdir())) == 2
     checkout.import_series()
     assert list(checkout.series.parent.iterdir()) == [checkout.series]
+
+
+def test_import_killed_while_it_replaces_the_last_stops_nothing(checkout):
+    checkout.make(("one", {"Lib/mine.py": "first\n"}))
+
+    class EndsInRemoving:
+        rmtree = staticmethod(
+            lambda folder, **options: remove_and_end(folder)
+            if (Path(folder) / ".git").exists() else None)
+
+    import_and_be_killed(checkout, shutil=EndsInRemoving)
+    unexported(checkout)
+    checkout.import_series()
+    assert checkout.export() == ([], [])
 
 
 def test_import_that_fails_leaves_the_last_one(checkout):

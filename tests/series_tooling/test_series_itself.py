@@ -7,6 +7,7 @@ import checking
 import exporting
 import importing
 import layout
+import maintain
 import reviewing
 from ui import OverlayError
 
@@ -79,14 +80,17 @@ def edit_all_kinds(repository):
 
 def test_series_is_in_order():
     """What make check-series says, but for bases that cannot be had here."""
+    offline = maintain.settings_or_default().offline
     out_of_reach = {}
     for version in layout.known_bases():
         try:
-            base.fetch_base(version)
+            base.fetch_base(version, offline=offline)
         except OverlayError as error:
             out_of_reach[version] = str(error)
-    print("not checked, as the base cannot be had:", out_of_reach or "none")
-    problems = checking.check_series(layout.ROOT)
+    problems = checking.check_series(layout.ROOT, offline=offline)
     assert [problem for problem in problems
             if not problem.startswith(tuple(
                 f"on {version}: " for version in out_of_reach))] == []
+    if out_of_reach:
+        pytest.skip("all is in order, but this was not looked at: "
+                    f"{out_of_reach}")

@@ -2,11 +2,13 @@
 
 import pytest
 
+import base
 import layout
 import maintain
 from series_checkout import write_files
 from settings import Settings, save_settings
 from test_series_export import tasks
+from test_series_rebase import OTHER
 from ui import OverlayError
 
 
@@ -61,7 +63,7 @@ def rebased(monkeypatch):
     monkeypatch.delenv("BASE", raising=False)
     monkeypatch.delenv("BASE_SHA256", raising=False)
     monkeypatch.setattr(maintain, "rebase_series",
-                        lambda base, root: bases.append(base.version))
+                        lambda base, root, offline: bases.append(base.version))
     return bases
 
 
@@ -88,6 +90,18 @@ def test_base_that_is_given_outranks_the_configured_one(checkout, rebased,
     monkeypatch.setenv("BASE", "3.13.15")
     maintain.main(["rebase"])
     assert rebased == ["3.13.15"]
+
+
+def test_rebase_at_a_conflict_asks_no_place_offline(checkout, monkeypatch):
+    checkout.add_base("3.13.15", OTHER)
+    checkout.make(("one", tasks("line 20\n", "ours 20\n")))
+    configure(checkout, "3.13.15", base="3.13.15")
+    checkout.fetch().path.unlink()
+    monkeypatch.setattr(base, "_PLACES", [
+        (name, pytest.fail if name != "the cache" else fetch)
+        for name, fetch in base._PLACES])
+    with pytest.raises(OverlayError, match="--offline was given"):
+        maintain.main(["rebase"])
 
 
 @pytest.mark.parametrize("base", [None, "3.13.5"])
