@@ -3,6 +3,7 @@ who asks it to stop, and what it was told of it."""
 
 __all__ = ()
 
+import contextlib
 import contextvars
 import heapq
 import weakref
@@ -135,6 +136,8 @@ class Node:
         """Return the message of the outermost visible cancelled node."""
         msg = None
         for node in self.visible():
+            if not node.effective:
+                break  # So is none around it.
             if node.cancelled:
                 msg = node.msg
         return msg
@@ -429,10 +432,6 @@ class _Rules:
             return
         delay = self._wait_in_storm()
         if delay > 0:
-            if self.streak == STORM_LIMIT:
-                logger.warning("%r swallows its cancellation again and again "
-                               "at %s: it is told of it less often now",
-                               self.task, _place(self.task))
             self.handle = self.loop.call_later(
                 delay, self._ask, future, context=self.task.get_context())
         elif type(future) in _PLAIN:
@@ -455,6 +454,10 @@ class _Rules:
 
     def _count_delivery(self):
         self.streak += 1
+        if self.streak == STORM_LIMIT:
+            logger.warning("%r swallows its cancellation again and again "
+                           "at %s: it is told of it less often now",
+                           self.task, _place(self.task))
         if self.streak >= STORM_LIMIT:
             pause = STORM_FIRST_PAUSE * 2 ** min(self.streak - STORM_LIMIT, 10)
             self.next_time = self.loop.time() + min(pause, STORM_LAST_PAUSE)
@@ -507,9 +510,8 @@ class _Rules:
         task = self.task
         if not task._must_cancel:
             return
-        held = [r for r in self.pending if self._is_held(r.origin)]
+        held, self.pending[:] = self._sort(self.pending)
         self.held.extend(held)
-        self.pending[:] = [r for r in self.pending if r not in held]
         if self.pending:
             task._cancel_message = self.pending[-1].msg
         else:
@@ -518,10 +520,9 @@ class _Rules:
 
     def release(self):
         """A shield is gone: what it held is delivered or pending now."""
-        freed = [r for r in self.held if not self._is_held(r.origin)]
+        self.held[:], freed = self._sort(self.held)
         if not freed:
             return
-        self.held[:] = [r for r in self.held if r not in freed]
         task, msg = self.task, freed[-1].msg
         future = task._fut_waiter
         if future is not None and future.cancel(msg=msg):
@@ -547,6 +548,13 @@ class _Rules:
     def _delivered_edge(self):
         if self.pending:
             self.pending.clear()
+
+    def _sort(self, requests):
+        """Return those of *requests* that something holds, and the others."""
+        held, others = [], []
+        for request in requests:
+            (held if self._is_held(request.origin) else others).append(request)
+        return held, others
 
     def _is_held(self, origin):
         """Ask if something that holds stands between here and *origin*."""
@@ -599,12 +607,17 @@ class _Rules:
                 if index < self.armed:
                     self.armed -= 1
                 break
+        node = getattr(guard, "_node", None)
+        for inner in self.guards:
+            if node is not None and getattr(inner, "_origin", None) is node:
+                # Its block has ended: it is from around that now.
+                inner._origin = node.parent
 
     def join(self, group):
         """Make the task one of those below a group's node."""
         self.group = group
         group.members[self] = None
-        if self.guards:
+        if self.node is not None:
             outermost = self.node
             while outermost.parent is not None:
                 outermost = outermost.parent
@@ -717,7 +730,21 @@ def _cancel_by_base(task, msg):
         if isinstance(task, base):
             base.cancel(task, msg)
             return
-    task.cancel(msg)
+    if msg is None:
+        # Not every class's cancel() has an argument.
+        task.cancel()
+    else:
+        task.cancel(msg)
+
+
+@contextlib.contextmanager
+def from_outside():
+    """In the block, a cancel() is not made in any shield, wherever we are."""
+    token = _inside.set(())
+    try:
+        yield
+    finally:
+        _inside.reset(token)
 
 
 def level_error(task):

@@ -38,10 +38,12 @@ class CancelScope:
     """
 
     __slots__ = ("_node", "_canceller", "_state", "_timeout", "_thread",
-                 "_by_deadline", "_caught", "_fails", "_armed",
+                 "_by_deadline", "_caught", "_fails", "_armed", "_marked",
                  "_queued", "_baseline", "__weakref__")
 
     def __init__(self, *, timeout=None, deadline=None, shield=False):
+        if getattr(self, "_state", _State.NEW) is not _State.NEW:
+            raise RuntimeError("a scope that was entered cannot be made again")
         if timeout is not None and deadline is not None:
             raise ValueError("give timeout or deadline, not both")
         self._timeout = _number("timeout", timeout)
@@ -59,6 +61,9 @@ class CancelScope:
         self._fails = False
         # The task has suspended in the block: a deadline has its timer.
         self._armed = False
+        # The task's context tells of the shield: until the end, as one that
+        # is taken off can be put up again from outside.
+        self._marked = False
         # For the deadlines of the loop.
         self._queued = None
         self._baseline = 0
@@ -213,8 +218,8 @@ class CancelScope:
             try:
                 canceller.pop(self._node)
             finally:
-                if self._node.holds:
-                    _take_off_shield(self._node, canceller)
+                if self._node.holds or self._marked:
+                    _take_off_shield(self, canceller)
 
 
 # What happens less often; the scope in C calls these, too.
@@ -279,8 +284,10 @@ def _exit_wrongly(scope, exc_type, wrong=None):
     if wrong is None:
         wrong = _find_misuse(scope)
     _check_thread(scope, "leave")
+    canceller = scope._canceller
     scope._abandon()
-    if exc_type is GeneratorExit and _current_task() is None:
+    if (exc_type is GeneratorExit and canceller is not None
+            and _current_task() is not canceller.task):
         # The coroutine is destroyed: no one is doing it wrong.
         return False
     raise RuntimeError(wrong)
@@ -291,7 +298,12 @@ def _exit_in(scope, exc):
     canceller = scope._canceller
     rest = exc
     if _absorbs(scope):
-        rest = _without_cancellation(exc)
+        try:
+            rest = _without_cancellation(exc)
+        except BaseException:
+            # Of a group: derive(), or one that is too deep to be split.
+            scope._abandon()
+            raise
         scope._caught = rest is not exc
     if scope._caught:
         # What was delivered has had its effect.
@@ -364,11 +376,12 @@ def _put_up_shield(scope):
         inside = cancellation._inside.get()
         if scope._node not in inside:
             cancellation._inside.set(inside + (scope._node,))
+            scope._marked = True
     scope._canceller.hold_pending()
 
 
-def _take_off_shield(node, canceller):
-    inside = cancellation._inside.get()
+def _take_off_shield(scope, canceller):
+    inside, node = cancellation._inside.get(), scope._node
     if node in inside:
         cancellation._inside.set(tuple(n for n in inside if n is not node))
     if canceller.task is not None:

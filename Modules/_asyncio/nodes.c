@@ -226,7 +226,9 @@ PyObject *
 asyncio_node_text(NodeObject *self)
 {
     PyObject *msg = Py_None;
-    for (NodeObject *node = self; node != NULL; node = node->parent) {
+    /* Around a node that is not cancelled, none is that is seen here.  */
+    for (NodeObject *node = self; node != NULL && node->effective;
+         node = node->parent) {
         if (node->cancelled) {
             msg = or_none(node->msg);
         }

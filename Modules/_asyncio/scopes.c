@@ -43,6 +43,7 @@ typedef struct {
     char caught;
     char fails;
     char armed;
+    char marked;            /* the task's context tells of the shield */
 } ScopeObject;
 
 /* Call a function of scopes.py; arg can be NULL.  */
@@ -335,9 +336,9 @@ close_scope(ScopeObject *self)
     KeptError error = {0};
     keep_error(&error, asyncio_deadline_disarm(&self->queued));
     part(module, self, canceller, &error);
-    if (self->node->holds) {
+    if (self->node->holds || self->marked) {
         keep_error(&error, call_and_forget(call_module(
-            module, "_take_off_shield", self->node, canceller)));
+            module, "_take_off_shield", (PyObject *)self, canceller)));
     }
     Py_DECREF(canceller);
     Py_DECREF(self);
@@ -878,6 +879,7 @@ static PyMemberDef scope_members[] = {
     FIELD("_caught", caught, Py_T_BOOL, 0),
     FIELD("_fails", fails, Py_T_BOOL, 0),
     FIELD("_armed", armed, Py_T_BOOL, Py_READONLY),
+    FIELD("_marked", marked, Py_T_BOOL, 0),
     {NULL}
 };
 

@@ -87,6 +87,9 @@ SKIPPED = {
     'streams.StreamReader.readline: except exceptions.LimitOverrunError': (
         'the data stays in the buffer until it is returned',
         'test_cancelled_readline_loses_nothing'),
+    'streams.StreamWriter.start_tls: except TypeError': (
+        'says what is wrong, and restores what a cancellation restores, too',
+        'test_cancelled_upgrade_of_a_stream_leaves_it_as_it_was'),
     'subprocess.Process._feed_stdin: '
     'except (BrokenPipeError, ConnectionResetError)': (
         'the caller of communicate() still owns the process and its stdin',
@@ -136,12 +139,15 @@ def jumps_out(nodes):
 
 
 def reraises(body, name):
-    """Return whether *body* always ends by raising what was caught."""
+    """Return whether *body* ends by raising what was caught, and says
+    nowhere that it raises something else."""
     if jumps_out(body):
         return False
     if _rebinds(body, name):
         name = None
-    return any(_raises(statement, name) for statement in body)
+    return (any(_raises(statement, name) for statement in body)
+            and all(_raises(node, name) for node in walk_scope(body)
+                    if isinstance(node, ast.Raise)))
 
 
 def _rebinds(body, name):
@@ -380,7 +386,13 @@ class AuditSelfTests(unittest.TestCase):
                         'except Stop:\n    if x:\n        raise',
                         'except Stop:\n    if x:\n        return\n    raise',
                         'except Stop:\n    try:\n        raise\n'
-                        '    except Stop:\n        pass'):
+                        '    except Stop:\n        pass',
+                        'except Stop:\n    if x:\n        raise OSError\n'
+                        '    raise',
+                        'except Stop as exc:\n    raise OSError from exc\n'
+                        '    raise',
+                        'except Stop:\n    try:\n        raise OSError\n'
+                        '    finally:\n        pass\n    raise'):
             self.check_handler(handler, self.check_swallows)
 
     def test_first_matching_handler_counts(self):
@@ -462,11 +474,11 @@ class AuditSelfTests(unittest.TestCase):
             '    except OSError:\n        pass\n    raise').skipped), 1)
 
 
-async def cancel_when_it_waits(coroutine):
+async def cancel_when_it_waits(coroutine, msg=None):
     """Run *coroutine* as a task to its first wait and cancel it there."""
     task = asyncio.create_task(coroutine)
     await asyncio.sleep(0)
-    task.cancel()
+    task.cancel(msg)
     return task
 
 
@@ -709,6 +721,23 @@ class HandlerTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
         self.assertEqual(await reader.readline(), b'begin\n')
         reader.feed_eof()
         self.assertEqual(await reader.readline(), b'end')
+
+    async def test_cancelled_upgrade_of_a_stream_leaves_it_as_it_was(self):
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        reader.feed_data(b'unread')
+        protocol = asyncio.StreamReaderProtocol(reader)
+        other_loop = mock.Mock()
+        other_loop.start_tls = lambda *args, **kwargs: loop.create_future()
+        writer = asyncio.StreamWriter(
+            mock.Mock(**{'is_closing.return_value': False}), protocol, reader,
+            other_loop)
+        upgrade = await cancel_when_it_waits(
+            writer.start_tls(None), 'no buffered_data')
+        await asyncio.wait([upgrade])
+        self.assertTrue(upgrade.cancelled())
+        self.assertFalse(protocol._over_ssl)
+        self.assertEqual(await reader.read(6), b'unread')
 
     async def test_cancelled_communicate_leaves_stdin_to_the_caller(self):
         loop = asyncio.get_running_loop()

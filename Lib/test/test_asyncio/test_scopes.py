@@ -1,6 +1,7 @@
 """Tests for scopes.py and cancellation.py."""
 
 import asyncio
+import contextlib
 import copy
 import fractions
 import gc
@@ -528,7 +529,18 @@ class LevelTests:
                 self.loop.now += 1
                 self.assertEqual(
                     await self.swallow(lambda: asyncio.sleep(0), 300), 1)
-        self.run_in_loop(main())
+        with self.assertLogs("asyncio", "WARNING"):
+            self.run_in_loop(main())
+
+    def test_a_storm_of_bare_yields_is_logged_once(self):
+        async def main():
+            with asyncio.CancelScope() as scope:
+                scope.cancel()
+                await self.swallow(lambda: asyncio.sleep(0), 300)
+        with self.assertLogs("asyncio", "WARNING") as logged:
+            self.run_in_loop(main())
+        self.assertEqual(len(logged.output), 1)
+        self.assertIn("swallows its cancellation", logged.output[0])
 
     def test_scopes_that_end_nothing_do_not_end_a_storm(self):
         async def wait():
@@ -539,7 +551,8 @@ class LevelTests:
             with asyncio.CancelScope() as scope:
                 scope.cancel()
                 self.assertEqual(await self.swallow(wait, 300), 100)
-        self.run_in_loop(main())
+        with self.assertLogs("asyncio", "WARNING"):
+            self.run_in_loop(main())
 
     def test_scopes_that_end_what_they_cancelled_are_no_storm(self):
         async def main():
@@ -1743,6 +1756,48 @@ class ShieldTests:
             self.assertFalse(cancellation._inside.get())
         self.run_in_loop(main())
 
+    def test_a_shield_that_was_taken_off_leaves_nothing_in_the_context(self):
+        async def main():
+            with asyncio.CancelScope(shield=True) as scope:
+                scope.shield = False
+            self.assertFalse(cancellation._inside.get())
+            with asyncio.CancelScope(shield=True) as scope:
+                self.loop.call_soon(setattr, scope, "shield", False)
+                await asyncio.sleep(1)
+            self.assertFalse(scope.shield)
+            self.assertFalse(cancellation._inside.get())
+        self.run_in_loop(main())
+
+    def test_many_requests_are_held_and_released_in_one_go_through_them(self):
+        class Request(cancellation.Request):
+            __slots__ = ()
+            compared = 0
+
+            def __eq__(self, other):
+                Request.compared += 1
+                return self is other
+
+        async def child(scope):
+            with contextlib.suppress(asyncio.CancelledError):
+                async with scope:
+                    await asyncio.sleep(1)
+
+        async def main():
+            scope = asyncio.CancelScope()
+            task = asyncio.create_task(child(scope))
+            await asyncio.sleep(0)
+            for _ in range(10):
+                task.cancel()
+                scope.shield = True
+                for _ in range(10):
+                    task.cancel()
+                scope.shield = False
+            await asyncio.wait([task])
+            self.assertEqual(task.cancelling(), 110)
+        with scopes_support.replaced(cancellation, Request=Request):
+            self.run_in_loop(main())
+        self.assertEqual(Request.compared, 0)
+
     def test_a_released_request_that_was_swallowed_is_done_with(self):
         async def child():
             with self.assertRaisesRegex(asyncio.CancelledError, "held"):
@@ -2359,6 +2414,55 @@ class MisuseTests:
         self.assertIn("closed", repr(scope))
         self.assertIsNone(scope._node.parent)
 
+    def test_a_coroutine_that_another_task_destroys_closes_its_scopes(self):
+        async def main():
+            scope = asyncio.CancelScope(timeout=5)
+            async def wait():
+                with scope:
+                    await asyncio.sleep(60)
+            coro = wait()
+            task = self.Task(coro, loop=self.loop)
+            await asyncio.sleep(0)
+            task._log_destroy_pending = False
+            coro.close()
+            self.assertIn("closed", repr(scope))
+            self.assertIsNone(scope._node.parent)
+            self.assertEqual(self.count_armed(), 0)
+            task.cancel()
+            # The task cannot go on with the coroutine.
+            await asyncio.wait([task])
+            self.assertIsInstance(task.exception(), RuntimeError)
+        self.run_in_loop(main())
+
+    def test_a_group_that_cannot_be_split_closes_the_scope(self):
+        class Group(BaseExceptionGroup):
+            def derive(self, exceptions):
+                raise ZeroDivisionError
+
+        async def main():
+            task = asyncio.current_task()
+            with asyncio.CancelScope() as outer:
+                scope = asyncio.CancelScope()
+                with self.assertRaises(ZeroDivisionError):
+                    with scope:
+                        scope.cancel()
+                        raise Group("", [asyncio.CancelledError(), KeyError()])
+                self.assertIn("closed", repr(scope))
+                self.assertIs(task._canceller.node, outer._node)
+                self.assertEqual(task._canceller.guards, [outer])
+                await asyncio.sleep(1)
+        self.run_in_loop(main())
+
+    def test_a_scope_that_was_entered_cannot_be_made_again(self):
+        async def main():
+            with asyncio.CancelScope() as scope:
+                with self.assertRaisesRegex(RuntimeError, "made again"):
+                    scope.__init__(timeout=1)
+                self.assertIsNone(scope.deadline)
+            with self.assertRaisesRegex(RuntimeError, "made again"):
+                scope.__init__()
+        self.run_in_loop(main())
+
     def test_scopes_that_are_equal(self):
         class Equal(asyncio.CancelScope):
             def __eq__(self, other):
@@ -2511,6 +2615,31 @@ class MisuseTests:
                 self.assertIn("open cancelled", repr(scope))
             self.assertIn("closed cancelled", repr(scope))
         self.run_in_loop(main())
+
+    def test_repr_of_a_task_says_that_a_scope_cancels_it(self):
+        async def child(scope):
+            with scope:
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    seen.append(repr(asyncio.current_task()))
+            seen.append(repr(asyncio.current_task()))
+
+        async def main():
+            scope = asyncio.CancelScope()
+            task = asyncio.create_task(child(scope))
+            await asyncio.sleep(0)
+            seen.append(repr(task))
+            scope.cancel()
+            seen.append(repr(task))
+            await task
+            seen.append(repr(task))
+
+        seen = []
+        self.run_in_loop(main())
+        self.assertEqual([text.split()[1] for text in seen],
+                         ["pending", "cancelling", "cancelling", "pending",
+                          "finished"])
 
     def test_what_is_in_a_scope_left_too_early_gets_to_what_is_around(self):
         async def main():

@@ -1,6 +1,7 @@
 """Tests for task groups in cancel scopes."""
 
 import asyncio
+import contextlib
 import unittest
 
 from test.test_asyncio import scopes_support
@@ -146,6 +147,35 @@ class TaskGroupTests:
             self.run_in_loop(main())
         [error] = caught.exception.exceptions
         self.assertIsInstance(error, ZeroDivisionError)
+
+    def check_a_siblings_failure_waits(self, scoped):
+        async def fail():
+            await asyncio.sleep(1)
+            raise ZeroDivisionError
+
+        async def cleanup(group):
+            async with asyncio.CancelScope(shield=True):
+                # What it does has a context that tells of the shield.
+                group.create_task(fail())
+                await asyncio.sleep(5)
+                seen.append(self.loop.now)
+            seen.append("ran on")
+
+        async def main():
+            with (asyncio.CancelScope() if scoped
+                  else contextlib.nullcontext()):
+                with self.assertRaises(ExceptionGroup):
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(cleanup(group))
+
+        seen, self.loop.now = [], 0
+        self.run_in_loop(main())
+        self.assertEqual(seen, [5])
+
+    def test_the_failure_of_a_sibling_made_in_a_shield_waits(self):
+        for scoped in False, True:
+            with self.subTest(scoped=scoped):
+                self.check_a_siblings_failure_waits(scoped)
 
     def test_a_factory_that_wraps_the_coroutine(self):
         def factory(loop, coro, **kwargs):

@@ -7,6 +7,7 @@ import fractions
 import math
 import unittest
 import weakref
+from asyncio import cancellation
 from asyncio import timeouts
 from unittest import mock
 
@@ -80,6 +81,78 @@ class LevelTests:
 
 
 class EdgeTests:
+
+    def test_a_timeout_that_outlives_the_shield_it_is_in(self):
+        async def main():
+            with asyncio.CancelScope(shield=True):
+                inner = asyncio.CancelScope()
+                inner.__enter__()
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(1):
+                        with self.assertRaisesRegex(RuntimeError, "reverse"):
+                            with asyncio.CancelScope():
+                                inner.__exit__(None, None, None)
+                        await asyncio.sleep(60)
+            self.assertEqual(self.loop.now, 1)
+
+        async def of_its_own():
+            with asyncio.CancelScope(shield=True):
+                scope = asyncio.CancelScope()
+                scope.__enter__()
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(1):
+                        scope.__exit__(None, None, None)
+                        await asyncio.sleep(60)
+            self.assertEqual(self.loop.now, 2)
+        self.run_in_loop(main())
+        self.run_in_loop(of_its_own())
+
+    def test_a_task_that_joins_a_group_when_it_is_in_a_timeout(self):
+        def factory(loop, coro, **kwargs):
+            async def wrapper():
+                return await coro
+            return self.Task(wrapper(), loop=loop, eager_start=True, **kwargs)
+
+        async def child():
+            async with asyncio.timeout(10):
+                await asyncio.sleep(60)
+
+        async def main():
+            with asyncio.CancelScope() as scope:
+                async with asyncio.TaskGroup() as group:
+                    task = group.create_task(child())
+                    await asyncio.sleep(1)
+                    scope.cancel("scope")
+            self.assertTrue(task.cancelled())
+            self.assertEqual(self.loop.now, 1)
+        self.loop.set_task_factory(factory)
+        self.run_in_loop(main())
+
+    def test_a_task_of_a_class_whose_cancel_has_no_argument(self):
+        class Foreign(asyncio.Future):
+            _must_cancel = False
+            calls = 0
+
+            def cancelling(self):
+                return self.calls
+
+            def uncancel(self):
+                self.calls -= 1
+                return self.calls
+
+            def cancel(self):
+                self.calls += 1
+                return super().cancel()
+
+        async def main():
+            task = Foreign()
+            cancellation.cancel(task, None)
+            self.assertTrue(task.cancelled())
+            task = Foreign()
+            with self.assertRaises(TypeError):
+                cancellation.cancel(task, None, "text")
+            self.assertFalse(task.cancelled())
+        self.run_in_loop(main())
 
     def check_a_cancel_pending_at_entry(self, delay, scoped):
         async def main():
