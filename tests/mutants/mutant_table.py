@@ -301,9 +301,9 @@ STORM_LIMIT = 99
             return
 """),
         ("a new shield holds what was asked for from inside of it", """\
-        held = [r for r in self.pending if self._is_held(r.origin)]
+        held, self.pending[:] = self._sort(self.pending)
 """, """\
-        held = list(self.pending)
+        held, self.pending[:] = list(self.pending), []
 """),
         ("uncancel() leaves all that is pending", """\
         elif len(self.pending) > outstanding:
@@ -344,10 +344,52 @@ STORM_LIMIT = 99
         return None
 """),
         ("one shield that is gone releases all", """\
-        freed = [r for r in self.held if not self._is_held(r.origin)]
+        self.held[:], freed = self._sort(self.held)
 """, """\
-        freed = list(self.held)
+        self.held[:], freed = [], list(self.held)
 """),
+        ("what is held is searched for what is released", """\
+        self.held[:], freed = self._sort(self.held)
+""", """\
+        freed = self._sort(self.held)[1]
+        self.held[:] = [r for r in self.held if r not in freed]
+"""),
+        ("a timeout keeps the place that its scope had", """\
+                inner._origin = node.parent
+""", """\
+                pass
+"""),
+        ("a task in a timeout is taken for one in a scope", """\
+        if self.node is not None:
+            outermost""", """\
+        if self.guards:
+            outermost"""),
+        ("a task that has a group gets into another one", """\
+    if canceller is not None and canceller.group is None:
+""", """\
+    if canceller is not None:
+"""),
+        ("what is pending in a foreign task does not count", """\
+        guard._baseline = (task.cancelling()
+                           - bool(getattr(task, "_must_cancel", False)))
+""", """\
+        guard._baseline = task.cancelling()
+"""),
+        ("a group ends its tasks from where its failure comes from", """\
+    token = _inside.set(())
+""", """\
+    token = _inside.set(_inside.get())
+"""),
+        ("a late delivery has the context of whoever cancels", """\
+                delay, self._ask, future, context=self.task.get_context())
+""", """\
+                delay, self._ask, future)
+"""),
+        ("every task's cancel() gets an argument", """\
+    if msg is None:
+        # Not""", """\
+    if False:
+        # Not"""),
         ("of several released requests the first one's text is told", """\
         task, msg = self.task, freed[-1].msg
 """, """\
@@ -661,15 +703,36 @@ STORM_LIMIT = 99
         ("an error in closing leaves the shield", """\
                 canceller.pop(self._node)
             finally:
-                if self._node.holds:
-                    _take_off_shield(self._node, canceller)
+                if self._node.holds or self._marked:
+                    _take_off_shield(self, canceller)
 """, """\
                 canceller.pop(self._node)
             except ZeroDivisionError:
                 raise
             else:
+                if self._node.holds or self._marked:
+                    _take_off_shield(self, canceller)
+"""),
+        ("a shield that was taken off stays in the context", """\
+                if self._node.holds or self._marked:
+""", """\
                 if self._node.holds:
-                    _take_off_shield(self._node, canceller)
+"""),
+        ("a group that cannot be split leaves its scope open", """\
+            # Of a group: derive(), or one that is too deep to be split.
+            scope._abandon()
+""", """\
+            # Of a group: derive(), or one that is too deep to be split.
+"""),
+        ("a shield that is taken off tells of the level first", """\
+    else:
+        scope._canceller.release()
+    node.update()
+""", """\
+    else:
+        node.update()
+        scope._canceller.release()
+    node.update()
 """),
         ("a deadline moved into the past waits for a timer", """\
         is_due = deadline <= loop.time()
@@ -718,8 +781,8 @@ STORM_LIMIT = 99
 """),
         ("a wrong exit leaves the scope open", """\
     scope._abandon()
-    if exc_type""", """\
-    if exc_type"""),
+    if (exc_type""", """\
+    if (exc_type"""),
         ("a scope that is not cancelled absorbs", """\
         return (node.cancelled
 """, """\

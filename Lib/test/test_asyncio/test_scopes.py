@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import copy
 import fractions
 import gc
@@ -541,6 +542,51 @@ class LevelTests:
             self.run_in_loop(main())
         self.assertEqual(len(logged.output), 1)
         self.assertIn("swallows its cancellation", logged.output[0])
+
+    def test_a_delivery_has_the_context_of_its_task(self):
+        class Future(asyncio.Future):
+            def cancel(self, msg=None):
+                seen.append(var.get())
+                return super().cancel(msg=msg)
+
+        async def child(scope, shield):
+            var.set("child")
+            with scope:
+                await self.swallow(Future, 100)
+                with shield, contextlib.suppress(asyncio.CancelledError):
+                    await Future()
+
+        async def main():
+            scope = asyncio.CancelScope()
+            shield = asyncio.CancelScope(shield=True)
+            task = asyncio.create_task(child(scope, shield))
+            await asyncio.sleep(0)
+            scope.cancel()
+            while len(seen) < 100:
+                await asyncio.sleep(0)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            # A timer will tell it, which is not made by the task.
+            shield.shield = False
+            await task
+
+        seen, var = [], contextvars.ContextVar("var", default="main")
+        with self.assertLogs("asyncio", "WARNING"):
+            self.run_in_loop(main())
+        self.assertEqual(seen, ["child"] * 101)
+
+    def test_a_task_has_one_group(self):
+        async def main():
+            groups = [cancellation.Node() for _ in range(2)]
+            for group in groups:
+                group.members = {}
+            task = groups[0].create(self.loop.create_task, asyncio.sleep(1))
+            groups[1].adopt(task)
+            self.assertIs(task._canceller.group, groups[0])
+            self.assertEqual([len(g.members) for g in groups], [1, 0])
+            await task
+            self.assertEqual([len(g.members) for g in groups], [0, 0])
+        self.run_in_loop(main())
 
     def test_scopes_that_end_nothing_do_not_end_a_storm(self):
         async def wait():
@@ -1766,6 +1812,26 @@ class ShieldTests:
                 await asyncio.sleep(1)
             self.assertFalse(scope.shield)
             self.assertFalse(cancellation._inside.get())
+        self.run_in_loop(main())
+
+    def test_the_request_wins_when_a_shield_is_taken_off(self):
+        async def child(outer, shield):
+            with outer:
+                with self.assertRaisesRegex(asyncio.CancelledError, "edge"):
+                    with shield:
+                        await asyncio.sleep(60)
+                with self.assertRaisesRegex(asyncio.CancelledError, "level"):
+                    await asyncio.sleep(60)
+
+        async def main():
+            outer = asyncio.CancelScope()
+            shield = asyncio.CancelScope(shield=True)
+            task = asyncio.create_task(child(outer, shield))
+            await asyncio.sleep(0)
+            outer.cancel("level")
+            task.cancel("edge")
+            shield.shield = False
+            await task
         self.run_in_loop(main())
 
     def test_many_requests_are_held_and_released_in_one_go_through_them(self):

@@ -152,6 +152,11 @@ class EdgeTests:
             with self.assertRaises(TypeError):
                 cancellation.cancel(task, None, "text")
             self.assertFalse(task.cancelled())
+            # gh-134471: one that is pending is no old one.
+            task.calls, task._must_cancel = 3, True
+            guard = cancellation.Guard()
+            cancellation.begin(guard, task)
+            self.assertEqual(guard._baseline, 2)
         self.run_in_loop(main())
 
     def check_a_cancel_pending_at_entry(self, delay, scoped):
