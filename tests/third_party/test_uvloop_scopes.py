@@ -13,11 +13,11 @@ SUITE = HERE.parents[1] / "Lib" / "test" / "test_asyncio"
 # Module: the fewest tests it has.
 KNOWN = {
     "scopes_on_events": 28,
-    "test.test_asyncio.test_level_cleanup": 34,
-    "test.test_asyncio.test_scopes": 284,
-    "test.test_asyncio.test_shield": 87,
-    "test.test_asyncio.test_taskgroup_scopes": 40,
-    "test.test_asyncio.test_timeout_scopes": 109,
+    "test.test_asyncio.test_level_cleanup": 50,
+    "test.test_asyncio.test_scopes": 1104,
+    "test.test_asyncio.test_shield": 128,
+    "test.test_asyncio.test_taskgroup_scopes": 102,
+    "test.test_asyncio.test_timeout_scopes": 328,
 }
 # What is about code that uvloop has of its own.
 EXCLUDED = {
