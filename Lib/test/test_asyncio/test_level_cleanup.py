@@ -4,6 +4,7 @@ without asking again and again."""
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 import unittest
 from asyncio import staggered
@@ -205,6 +206,57 @@ class SocketTests(unittest.IsolatedAsyncioTestCase):
         writer.close()
         await writer.wait_closed()
         await server.wait_closed()
+
+
+class _Watched(socket.socket):
+    """A socket that calls *received* when it has received something."""
+
+    received = None
+
+    def recv(self, size):
+        data = super().recv(size)
+        self.received()
+        return data
+
+
+class EitherOrderTests(unittest.IsolatedAsyncioTestCase):
+    """Data comes in the pass in which its receiver is cancelled."""
+
+    async def asyncSetUp(self):
+        self.loop = asyncio.get_running_loop()
+        one, self.peer = socket.socketpair()
+        self.addCleanup(self.peer.close)
+        self.sock = _Watched(fileno=one.detach())
+        self.addCleanup(self.sock.close)
+        self.sock.setblocking(False)
+
+    async def receive(self, scope, got):
+        with scope:
+            got.append(await self.loop.sock_recv(self.sock, 4))
+            await self.loop.create_future()
+
+    async def test_the_data_comes_first(self):
+        scope, got = asyncio.CancelScope(), []
+        # Between the receiver's future and its next step.
+        self.sock.received = lambda: self.loop.call_soon(scope.cancel)
+        task = asyncio.create_task(self.receive(scope, got))
+        await asyncio.sleep(0)
+        self.peer.send(b"data")
+        await task
+        self.assertEqual(got, [b"data"])
+        self.assertTrue(scope.cancelled_caught)
+
+    async def test_the_cancellation_comes_first(self):
+        scope, got = asyncio.CancelScope(), []
+        self.sock.received = lambda: None
+        task = asyncio.create_task(self.receive(scope, got))
+        await asyncio.sleep(0)
+        # The loop finds the data before it runs what is ready.
+        self.loop.call_soon(scope.cancel)
+        self.peer.send(b"data")
+        await task
+        self.assertEqual(got, [])
+        self.assertEqual(await self.loop.sock_recv(self.sock, 4), b"data")
 
 
 @unittest.skipUnless(hasattr(os, "waitid"), "os.waitid() is needed")

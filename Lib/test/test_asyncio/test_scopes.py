@@ -215,26 +215,98 @@ class LevelTests:
             self.assertTrue(scope.cancelled_caught)
         self.run_in_loop(main())
 
-    def test_an_item_of_a_queue_is_not_lost_in_either_order(self):
-        async def child(scope, queue, got):
+    def check_nothing_is_lost(self, wait, give, left):
+        """What is given in the pass in which its waiter is cancelled is with
+        the waiter, or left."""
+        async def child(scope, got):
             with scope:
-                got.append(await queue.get())
+                got.append(await wait())
 
-        async def main(put_first):
-            queue, got = asyncio.Queue(), []
-            scope = asyncio.CancelScope()
-            task = asyncio.create_task(child(scope, queue, got))
+        async def main(give_first):
+            scope, got = asyncio.CancelScope(), []
+            task = asyncio.create_task(child(scope, got))
             await asyncio.sleep(1)
-            steps = [lambda: queue.put_nowait("item"), scope.cancel]
-            for step in steps if put_first else reversed(steps):
+            steps = [give, scope.cancel]
+            for step in steps if give_first else reversed(steps):
                 step()
             await task
-            left = [] if queue.empty() else [queue.get_nowait()]
-            self.assertEqual(got + left, ["item"])
-            self.assertEqual(bool(got), put_first)
-        for put_first in (True, False):
-            with self.subTest(put_first=put_first):
-                self.run_in_loop(main(put_first))
+            # Who else waits has it by then.
+            await asyncio.sleep(20)
+            self.assertEqual((len(got), left()), (give_first, not give_first))
+        return main
+
+    def check_in_either_order(self, make):
+        for give_first in (True, False):
+            with self.subTest(give_first=give_first):
+                async def main():
+                    await self.check_nothing_is_lost(*await make())(give_first)
+                self.run_in_loop(main())
+
+    def test_an_item_of_a_queue_is_not_lost_in_either_order(self):
+        async def make():
+            queue = asyncio.Queue()
+            return queue.get, lambda: queue.put_nowait("item"), queue.qsize
+        self.check_in_either_order(make)
+
+    def test_room_in_a_queue_is_not_lost_in_either_order(self):
+        async def make():
+            queue = asyncio.Queue(1)
+            queue.put_nowait("first")
+            return (lambda: queue.put("second"), queue.get_nowait,
+                    queue.empty)
+        self.check_in_either_order(make)
+
+    def test_a_lock_is_not_lost_in_either_order(self):
+        async def make():
+            lock = asyncio.Lock()
+            await lock.acquire()
+            return lock.acquire, lock.release, lambda: not lock.locked()
+        self.check_in_either_order(make)
+
+    def test_a_semaphore_is_not_lost_in_either_order(self):
+        async def make():
+            semaphore = asyncio.Semaphore(1)
+            await semaphore.acquire()
+            return (semaphore.acquire, semaphore.release,
+                    lambda: not semaphore.locked())
+        self.check_in_either_order(make)
+
+    def test_a_notification_is_not_lost_in_either_order(self):
+        async def make():
+            condition, others = asyncio.Condition(), []
+
+            async def wait():
+                async with condition:
+                    return await condition.wait()
+
+            async def wait_second():
+                await asyncio.sleep(0.5)
+                with asyncio.move_on_after(10):
+                    others.append(await wait())
+
+            def give():
+                condition.notify()
+                condition.release()
+
+            second = asyncio.create_task(wait_second())
+            self.loop.call_later(0.75, seize, condition)
+            return wait, give, lambda: len(others)
+
+        def seize(condition):
+            # Free, so that it does not suspend.
+            with self.assertRaises(StopIteration):
+                condition.acquire().send(None)
+        self.check_in_either_order(make)
+
+    def test_data_of_a_stream_is_not_lost_in_either_order(self):
+        for method in "readexactly", "read":
+            with self.subTest(method=method):
+                async def make():
+                    reader = asyncio.StreamReader()
+                    return (lambda: getattr(reader, method)(4),
+                            lambda: reader.feed_data(b"item"),
+                            lambda: reader._buffer == b"item")
+                self.check_in_either_order(make)
 
     def test_an_awaited_task_gets_its_first_step_and_is_then_cancelled(self):
         async def child(seen):

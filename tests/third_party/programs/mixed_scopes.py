@@ -55,12 +55,26 @@ async def aiohttp_timeout(session, url, delay):
 
 
 async def fires_in_a_shield(wait):
+    """Return whether the timeout of *wait* fires, and the passes."""
+    loop = asyncio.get_running_loop()
+    before = loop.passes
     async with asyncio.shield():
         try:
             await wait
         except TimeoutError:
-            return True
-    return False
+            return True, loop.passes - before
+    return False, loop.passes - before
+
+
+async def anyio_around_a_shield():
+    """anyio asks again in each pass of the loop until the shield has ended."""
+    finished = False
+    with anyio.move_on_after(0.05) as outer:
+        async with asyncio.shield():
+            await asyncio.sleep(0.3)
+            finished = True
+        await asyncio.sleep(60)
+    return outer.cancelled_caught, finished
 
 
 async def main():
@@ -76,6 +90,7 @@ async def main():
             await asyncio.sleep(60)
     said["inside of anyio's scope"] = (outer.cancelled_caught,
                                        inner.cancelled_caught)
+    said["anyio around a shield"] = await anyio_around_a_shield()
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     url = "http://127.0.0.1:%d/" % server.sockets[0].getsockname()[1]
     async with server, aiohttp.ClientSession() as session:
