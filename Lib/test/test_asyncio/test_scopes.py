@@ -215,31 +215,29 @@ class LevelTests:
             self.assertTrue(scope.cancelled_caught)
         self.run_in_loop(main())
 
-    def check_nothing_is_lost(self, wait, give, left):
+    async def check_nothing_is_lost(self, give_first, wait, give, left):
         """What is given in the pass in which its waiter is cancelled is with
         the waiter, or left."""
-        async def child(scope, got):
+        async def child():
             with scope:
                 got.append(await wait())
 
-        async def main(give_first):
-            scope, got = asyncio.CancelScope(), []
-            task = asyncio.create_task(child(scope, got))
-            await asyncio.sleep(1)
-            steps = [give, scope.cancel]
-            for step in steps if give_first else reversed(steps):
-                step()
-            await task
-            # Who else waits has it by then.
-            await asyncio.sleep(20)
-            self.assertEqual((len(got), left()), (give_first, not give_first))
-        return main
+        scope, got = asyncio.CancelScope(), []
+        task = asyncio.create_task(child())
+        await asyncio.sleep(1)
+        steps = [give, scope.cancel]
+        for step in steps if give_first else reversed(steps):
+            step()
+        await task
+        # Who else waits has it by then.
+        await asyncio.sleep(20)
+        self.assertEqual((len(got), left()), (give_first, not give_first))
 
     def check_in_either_order(self, make):
         for give_first in (True, False):
             with self.subTest(give_first=give_first):
                 async def main():
-                    await self.check_nothing_is_lost(*await make())(give_first)
+                    await self.check_nothing_is_lost(give_first, *await make())
                 self.run_in_loop(main())
 
     def test_an_item_of_a_queue_is_not_lost_in_either_order(self):
