@@ -162,6 +162,21 @@ def test_tests_of_pytest_are_counted(run_steps, pytest_step):
     assert status == 1
 
 
+def test_the_line_about_a_failed_step_says_which_tests_and_why(
+        run_steps, pytest_step):
+    _, lines = run_steps(a=pytest_step(
+        "import pytest\n"
+        "@pytest.fixture\n"
+        "def broken(): raise OSError('no luck')\n"
+        "def test_error(broken): pass\n"
+        "def test_good(): pass\n"
+        "def test_bad(): assert not 'one\\ntwo'\n"))
+    [line] = [line for line in lines if line.startswith("failed: a: ")]
+    assert "test_error: " in line and "no luck" in line
+    assert "test_bad: " in line and "made-up.log" in line
+    assert "test_good" not in line
+
+
 def test_pytest_writes_no_bytecode(run_steps, pytest_step):
     run_steps(a=pytest_step("def test_good(): pass\n"))
     assert not list(pytest_step.folder.rglob("*.pyc"))

@@ -228,7 +228,9 @@ def _pytest(run, name, arguments):
     if counts:
         run.count(*counts, name)
     if result.status:
-        raise launcher.failure(result, f"{name} tests")
+        failure = launcher.failure(result, f"{name} tests")
+        raise OverlayError("; ".join([*_junit_failures(results),
+                                      str(failure)]))
     if not counts:
         raise OverlayError(f"{name} tests: no results in {results}")
 
@@ -258,6 +260,20 @@ def _junit_counts(results):
             ValueError):
         return None
     return total - failures - errors - skipped, failures + errors, skipped
+
+
+def _junit_failures(results, most=5):
+    """What failed, and the first line of why; of *most* tests, if any."""
+    try:
+        cases = list(ElementTree.parse(results).iter("testcase"))
+    except (OSError, ElementTree.ParseError):
+        return []
+    found = []
+    for case in cases:
+        for problem in (*case.findall("failure"), *case.findall("error")):
+            why = problem.get("message", "").strip().partition("\n")[0]
+            found.append(f"{case.get('name')}: {why[:200]}")
+    return found[:most]
 
 
 def _log(name):
