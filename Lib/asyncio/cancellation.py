@@ -772,8 +772,10 @@ class GroupGuard(Guard):
 
     def create_task(self, loop, coro, name, context):
         """Return a task of the group, which the loop makes."""
-        kwargs = {} if context is None else {"context": context}
-        return self.node.create(loop.create_task, coro, name=name, **kwargs)
+        create = self.node.create
+        if context is None:
+            return create(loop.create_task, coro, name=name)
+        return create(loop.create_task, coro, name=name, context=context)
 
     def ask(self):
         """Ask the host to stop."""

@@ -33,10 +33,19 @@ node_in_c(CancellerState *state, CancellerObject *self)
             ? (NodeObject *)self->node : NULL);
 }
 
+static PyObject *
+ensure_list(PyObject **list)
+{
+    if (*list == NULL) {
+        *list = PyList_New(0);
+    }
+    return *list;
+}
+
 static void
 delivered_edge(CancellerObject *self)
 {
-    Py_ssize_t size = PyList_GET_SIZE(self->pending);
+    Py_ssize_t size = canceller_size(self->pending);
     if (size > 0) {
         PyList_SetSlice(self->pending, 0, size, NULL);
     }
@@ -48,16 +57,18 @@ int
 asyncio_canceller_suspend(CancellerState *state, CancellerObject *self)
 {
     PyObject *guards = self->guards;
-    if (self->armed >= PyList_GET_SIZE(guards)) {
+    if (self->armed >= canceller_size(guards)) {
         return 0;
     }
     Py_INCREF(self);
+    Py_INCREF(guards);
     int res = 0;
     while (res == 0 && self->armed < PyList_GET_SIZE(guards)) {
         PyObject *guard = PyList_GET_ITEM(guards, self->armed);
         self->armed++;
         res = call(guard, state->arm, NULL);
     }
+    Py_DECREF(guards);
     Py_DECREF(self);
     return res;
 }
@@ -138,7 +149,8 @@ leave_task(CancellerState *state, CancellerObject *self)
 {
     PyTypeObject *node_type = asyncio_scope_state(state->module)->node_type;
     PyObject *group = self->group;
-    if (PyList_GET_SIZE(self->guards) > 0 || PyList_GET_SIZE(self->pending) > 0
+    if (canceller_size(self->guards) > 0
+        || canceller_size(self->pending) > 0
         || (!is_none(group)
             && (!Py_IS_TYPE(group, node_type)
                 || !PyDict_CheckExact(((NodeObject *)group)->members)))
@@ -306,8 +318,8 @@ int
 asyncio_canceller_pop(CancellerState *state, CancellerObject *self,
                       NodeObject *node)
 {
-    if (PyList_GET_SIZE(self->held) > 0 || PyList_GET_SIZE(self->pending) > 0)
-    {
+    if (canceller_size(self->held) > 0
+        || canceller_size(self->pending) > 0) {
         return call((PyObject *)self, state->pop_below, (PyObject *)node);
     }
     Py_INCREF(node);
@@ -354,7 +366,8 @@ asyncio_canceller_adopt(CancellerState *state, NodeObject *group,
 int
 asyncio_canceller_enter(CancellerObject *self, PyObject *guard)
 {
-    return PyList_Append(self->guards, guard);
+    PyObject *guards = ensure_list(&self->guards);
+    return guards == NULL ? -1 : PyList_Append(guards, guard);
 }
 
 int
@@ -362,7 +375,7 @@ asyncio_canceller_leave(CancellerState *state, CancellerObject *self,
                         PyObject *guard)
 {
     PyObject *guards = self->guards;
-    Py_ssize_t last = PyList_GET_SIZE(guards) - 1;
+    Py_ssize_t last = canceller_size(guards) - 1;
     if (last < 0 || PyList_GET_ITEM(guards, last) != guard) {
         return call((PyObject *)self, state->leave_below, guard);
     }
@@ -379,7 +392,7 @@ canceller_init(PyObject *op, PyObject *args, PyObject *kwds)
 {
     CancellerObject *self = (CancellerObject *)op;
     PyObject *task;
-    if (!PyArg_ParseTuple(args, "O:_CancellerBase", &task)) {
+    if (!PyArg_UnpackTuple(args, "_CancellerBase", 1, 1, &task)) {
         return -1;
     }
     CancellerState *state = asyncio_canceller_state(op);
@@ -390,23 +403,6 @@ canceller_init(PyObject *op, PyObject *args, PyObject *kwds)
     Py_XSETREF(self->task, Py_NewRef(task));
     Py_XSETREF(self->loop, loop);
     return 0;
-}
-
-static PyObject *
-canceller_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
-{
-    CancellerObject *self = (CancellerObject *)type->tp_alloc(type, 0);
-    if (self == NULL) {
-        return NULL;
-    }
-    self->guards = PyList_New(0);
-    self->held = PyList_New(0);
-    self->pending = PyList_New(0);
-    if (self->guards == NULL || self->held == NULL || self->pending == NULL) {
-        Py_DECREF(self);
-        return NULL;
-    }
-    return (PyObject *)self;
 }
 
 static int
@@ -436,16 +432,9 @@ canceller_clear(PyObject *op)
     Py_CLEAR(self->group);
     Py_CLEAR(self->asking);
     Py_CLEAR(self->handle);
-    /* The lists stay as long as the object does.  */
-    if (self->guards != NULL) {
-        PyList_SetSlice(self->guards, 0, PY_SSIZE_T_MAX, NULL);
-    }
-    if (self->held != NULL) {
-        PyList_SetSlice(self->held, 0, PY_SSIZE_T_MAX, NULL);
-    }
-    if (self->pending != NULL) {
-        PyList_SetSlice(self->pending, 0, PY_SSIZE_T_MAX, NULL);
-    }
+    Py_CLEAR(self->guards);
+    Py_CLEAR(self->held);
+    Py_CLEAR(self->pending);
     return 0;
 }
 
@@ -455,10 +444,6 @@ canceller_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     canceller_clear(op);
-    CancellerObject *self = (CancellerObject *)op;
-    Py_XDECREF(self->guards);
-    Py_XDECREF(self->held);
-    Py_XDECREF(self->pending);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -511,19 +496,35 @@ static PyMethodDef canceller_methods[] = {
     {NULL, NULL}
 };
 
+static PyObject *
+canceller_get_list(PyObject *self, void *offset)
+{
+    PyObject *list;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    list = ensure_list((PyObject **)((char *)self + (size_t)offset));
+    Py_END_CRITICAL_SECTION();
+    return Py_XNewRef(list);
+}
+
+#define LIST(name) \
+    {#name, canceller_get_list, NULL, NULL, \
+     (void *)offsetof(CancellerObject, name)}
+
+static PyGetSetDef canceller_getset[] = {
+    LIST(guards),
+    LIST(held),
+    LIST(pending),
+    {NULL}
+};
+
 #define FIELD(name, type) \
     {#name, type, offsetof(CancellerObject, name), 0, NULL}
-#define LIST(name) \
-    {#name, _Py_T_OBJECT, offsetof(CancellerObject, name), Py_READONLY, NULL}
 
 static PyMemberDef canceller_members[] = {
     FIELD(task, _Py_T_OBJECT),
     FIELD(loop, _Py_T_OBJECT),
     FIELD(node, _Py_T_OBJECT),
     FIELD(group, _Py_T_OBJECT),
-    LIST(guards),
-    LIST(held),
-    LIST(pending),
     FIELD(asking, _Py_T_OBJECT),
     FIELD(handle, _Py_T_OBJECT),
     FIELD(armed, Py_T_PYSSIZET),
@@ -536,13 +537,14 @@ static PyMemberDef canceller_members[] = {
 };
 
 static PyType_Slot canceller_slots[] = {
-    {Py_tp_new, canceller_new},
+    {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, canceller_init},
     {Py_tp_dealloc, canceller_dealloc},
     {Py_tp_traverse, canceller_traverse},
     {Py_tp_clear, canceller_clear},
     {Py_tp_methods, canceller_methods},
     {Py_tp_members, canceller_members},
+    {Py_tp_getset, canceller_getset},
     {0, NULL},
 };
 

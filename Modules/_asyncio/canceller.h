@@ -39,7 +39,7 @@ typedef struct {
     char told;
     char accepted;
     char yielded;
-    PyObject *guards;       /* this and the next two: lists, never NULL */
+    PyObject *guards;       /* this and the next two: lists, or NULL */
     PyObject *held;
     PyObject *pending;
     PyObject *loop;
@@ -48,6 +48,13 @@ typedef struct {
     Py_ssize_t armed;
     double next_time;
 } CancellerObject;
+
+/* The length of a list that is made when it is first needed.  */
+static inline Py_ssize_t
+canceller_size(PyObject *list)
+{
+    return list == NULL ? 0 : PyList_GET_SIZE(list);
+}
 
 int asyncio_canceller_init(PyObject *module, CancellerState *state);
 int asyncio_canceller_visit(CancellerState *state, visitproc visit, void *arg);

@@ -13,7 +13,7 @@ SUITE = HERE.parents[1] / "Lib" / "test" / "test_asyncio"
 # Module: the fewest tests it has.
 KNOWN = {
     "scopes_on_events": 28,
-    "test.test_asyncio.test_level_cleanup": 50,
+    "test.test_asyncio.test_level_cleanup": 53,
     "test.test_asyncio.test_scopes": 1104,
     "test.test_asyncio.test_shield": 128,
     "test.test_asyncio.test_taskgroup_scopes": 102,
@@ -21,6 +21,10 @@ KNOWN = {
 }
 # What is about code that uvloop has of its own.
 EXCLUDED = {
+    "test.test_asyncio.test_level_cleanup.EitherOrderTests."
+    "test_the_cancellation_comes_first":
+        "the futures of its sock_recv() are of a class of its own, which a "
+        "scope cancels one pass later",
     "test.test_asyncio.test_level_cleanup.SubprocessTests."
     "test_a_process_cancelled_while_it_starts_is_waited_for":
         "uvloop starts processes itself, and leaves one that was cancelled",
@@ -44,7 +48,7 @@ def test_every_module_on_the_virtual_clock_is_run():
              for path in SUITE.glob("test_*.py")
              if "import scopes_support" in path.read_text()}
     assert users == {module for module in KNOWN if module.startswith("test.")}
-    assert len(EXCLUDED) == 1
+    assert len(EXCLUDED) == 2
 
 
 EAGER = """\
