@@ -64,7 +64,7 @@ class Player:
 
     def finish(self):
         """Write down how it ended."""
-        for name, task in self.tasks.items():
+        for name, task in sorted(self.tasks.items()):
             self.trace.append(("end", name, self.world.outcome(task),
                                task.cancelling()))
         for name, future in self.futures.items():
