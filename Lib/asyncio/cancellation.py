@@ -737,6 +737,23 @@ def _cancel_by_base(task, msg):
         task.cancel(msg)
 
 
+def mark_inside(node):
+    """The context is one of the block of *node* now, which holds."""
+    inside = _inside.get()
+    if not len(inside) & len(inside) - 1:
+        # Whenever it has doubled: forget blocks that have ended, in which the
+        # tasks were made that have made this one.
+        inside = tuple(n for n in inside if n.host is not None)
+    _inside.set((*inside, node))
+
+
+def unmark_inside(node):
+    inside = _inside.get()
+    if node in inside:
+        _inside.set(inside[:-1] if inside[-1] is node
+                    else tuple(n for n in inside if n is not node))
+
+
 @contextlib.contextmanager
 def from_outside():
     """In the block, a cancel() is not made in any shield, wherever we are."""
@@ -745,6 +762,21 @@ def from_outside():
         yield
     finally:
         _inside.reset(token)
+
+
+def cancel_from_outside(task):
+    """Call task.cancel(); return the Request, or None if it is none that
+    waits."""
+    before = _waiting_requests(task)
+    with from_outside():
+        task.cancel()
+    return next((request for request in reversed(_waiting_requests(task))
+                 if request not in before), None)
+
+
+def _waiting_requests(task):
+    canceller = getattr(task, "_canceller", None)
+    return [] if canceller is None else [*canceller.held, *canceller.pending]
 
 
 def level_error(task):

@@ -286,10 +286,12 @@ def _exit_wrongly(scope, exc_type, wrong=None):
     _check_thread(scope, "leave")
     canceller = scope._canceller
     scope._abandon()
-    if (exc_type is GeneratorExit and canceller is not None
-            and _current_task() is not canceller.task):
-        # The coroutine is destroyed: no one is doing it wrong.
-        return False
+    if canceller is not None and exc_type is not None:
+        task = _current_task()
+        if (task is None or exc_type is GeneratorExit
+                and task is not canceller.task):
+            # The coroutine is destroyed: no one is doing it wrong.
+            return False
     raise RuntimeError(wrong)
 
 
@@ -326,7 +328,11 @@ def _absorbs(scope):
     """Ask if the block's CancelledErrors end here."""
     canceller, node = scope._canceller, scope._node
     try:
-        scope._look_at_clock(canceller.loop.time())
+        now = canceller.loop.time()
+        scope._look_at_clock(now)
+        if node.cancelled:
+            # A deadline around it can have passed, too.
+            _look_at_clocks(node, now)
         return (node.cancelled
                 and (node.hides or node.parent is None
                      or not node.parent.effective)
@@ -338,6 +344,7 @@ def _absorbs(scope):
 
 def _raise_pending(canceller):
     """Raise the CancelledError that is due on leaving a shield, if any."""
+    _look_at_clocks(canceller.node, canceller.loop.time())
     pending = canceller.take_pending()
     if pending is not None:
         try:
@@ -372,18 +379,14 @@ def _set_shield(scope, value):
 
 def _put_up_shield(scope):
     # Set from outside of the task, the task's context cannot be marked.
-    if _current_task() is scope._canceller.task:
-        inside = cancellation._inside.get()
-        if scope._node not in inside:
-            cancellation._inside.set(inside + (scope._node,))
-            scope._marked = True
+    if not scope._marked and _current_task() is scope._canceller.task:
+        cancellation.mark_inside(scope._node)
+        scope._marked = True
     scope._canceller.hold_pending()
 
 
 def _take_off_shield(scope, canceller):
-    inside, node = cancellation._inside.get(), scope._node
-    if node in inside:
-        cancellation._inside.set(tuple(n for n in inside if n is not node))
+    cancellation.unmark_inside(scope._node)
     if canceller.task is not None:
         canceller.release()
 
@@ -494,7 +497,7 @@ def current_effective_deadline():
     node = _current_node()
     if node is None:
         return math.inf
-    _look_at_clocks(node)
+    _look_at_clocks(node, _now())
     if node.effective:
         return -math.inf
     return min((n.deadline for n in node.visible() if n.deadline is not None),
@@ -503,14 +506,14 @@ def current_effective_deadline():
 
 async def checkpoint():
     """Let the loop run other callbacks, and be cancelled if a scope is."""
-    _look_at_clocks(_current_node())
+    _look_at_clocks(_current_node(), _now())
     await tasks.sleep(0)
 
 
 async def checkpoint_if_cancelled():
     """Be cancelled if a scope is, or if cancel() was called; else go on."""
     node = _current_node()
-    _look_at_clocks(node)
+    _look_at_clocks(node, _now())
     task = tasks.current_task()
     if (node is not None and node.effective) or (
             task is not None and getattr(task, "_must_cancel", False)):
@@ -562,11 +565,14 @@ def _current_node():
     return None if canceller is None else canceller.node
 
 
-def _look_at_clocks(node):
-    """Cancel the scopes around *node* whose deadlines have passed."""
+def _now():
+    return events.get_running_loop().time()
+
+
+def _look_at_clocks(node, now):
+    """Cancel *node* and the scopes around it whose deadlines have passed."""
     if node is None:
         return
-    now = events.get_running_loop().time()
     for outer in [n for n in node.visible() if n.deadline is not None]:
         if outer.owner is not None:
             outer.owner._look_at_clock(now)

@@ -67,7 +67,8 @@ import dataclasses
 #       whose deadline has passed.  It is made when the task first suspends in
 #       the scope; one that is due then is cancelled at once.
 #   D2  cancel_called, current_effective_deadline() and the checkpoints look
-#       at the clock.
+#       at the clock; so does X1, once the scope is cancelled for those around
+#       it, too; and X2.
 #
 #   Groups
 #   G1  A member is below the scope in which the group was entered.
@@ -225,8 +226,7 @@ class Loop:
                     if p.deadline is not None), default=float("inf"))
 
     def _look_at_clocks(self):
-        for place in seen_from(self.current.place()):
-            place.look_at_clock(self.now)
+        look_at_clocks(self.current.place(), self.now)
 
     async def wait(self, futures):
         """Wait until all *futures*, of which none has ended, have."""
@@ -610,6 +610,11 @@ def seen_from(place):
         place = place.parent
 
 
+def look_at_clocks(place, now):
+    for seen in seen_from(place):
+        seen.look_at_clock(now)
+
+
 def is_cancelled(place):
     # L1
     return any(p.cancelled for p in seen_from(place))
@@ -731,6 +736,8 @@ class CancelScope(TaskPlace):
     def __exit__(self, kind, error, traceback):
         if self.loop.rules.exit_looks and error is not None:
             self.look_at_clock(self.loop.now)
+            if self.cancelled:
+                look_at_clocks(self, self.loop.now)
         absorbs = (
             error is not None and self.cancelled
             and (self.hides or not is_cancelled(self.parent))
@@ -765,6 +772,7 @@ class CancelScope(TaskPlace):
         absorbed = self.__exit__(kind, error, traceback)
         if shields and (error is None or absorbed):
             # X2
+            look_at_clocks(self.task.place(), self.loop.now)
             due = self.task.error_due()
             if due is not None:
                 raise due

@@ -1441,6 +1441,49 @@ class DeadlineTests:
                                      -math.inf)
         self.run_in_loop(main())
 
+    def test_the_clock_of_a_scope_that_is_closed_is_not_looked_at(self):
+        async def main():
+            with asyncio.move_on_after(1) as scope:
+                await asyncio.sleep(0)
+            self.loop.now += 2
+            self.assertFalse(scope.cancel_called)
+        self.run_in_loop(main())
+
+    def test_an_outer_deadline_that_has_passed_wins_on_leaving(self):
+        async def main():
+            for when in (1, 0.5):
+                gone = self.loop.create_future()
+                gone.cancel()
+                start = self.loop.now
+                with asyncio.move_on_at(start + when) as outer:
+                    with asyncio.fail_at(start + 1) as inner:
+                        await asyncio.sleep(0)
+                        self.loop.now += 2
+                        # No wait.
+                        await gone
+                    self.fail("the inner scope has absorbed it")
+                self.assertTrue(outer.cancelled_caught)
+                self.assertFalse(inner.cancelled_caught)
+        self.run_in_loop(main())
+
+    def test_leaving_a_shield_looks_at_the_clocks(self):
+        async def main():
+            with asyncio.move_on_after(1) as scope:
+                async with asyncio.CancelScope(shield=True):
+                    self.loop.now += 2
+                self.fail("nothing was delivered")
+            self.assertTrue(scope.cancelled_caught)
+        self.run_in_loop(main())
+
+    def test_a_timer_may_fire_a_little_early(self):
+        async def main():
+            self.loop._clock_resolution = 0.5
+            self.loop.call_later(0.75, lambda: None)
+            with asyncio.move_on_after(1):
+                await asyncio.sleep(9)
+            self.assertEqual(self.loop.now, 0.75)
+        self.run_in_loop(main())
+
     def test_fail_after_does_not_fail_for_a_deadline_after_a_cancel(self):
         async def main():
             with asyncio.fail_after(1) as scope:
@@ -1882,6 +1925,74 @@ class ShieldTests:
                 await asyncio.sleep(1)
             self.assertFalse(scope.shield)
             self.assertFalse(cancellation._inside.get())
+        self.run_in_loop(main())
+
+    def test_the_context_forgets_shields_of_earlier_tasks(self):
+        async def job(left):
+            with asyncio.CancelScope(shield=True):
+                lengths.append(len(cancellation._inside.get()))
+                if left:
+                    self.loop.call_later(1, start, left - 1)
+                await asyncio.sleep(2)
+
+        def start(left):
+            jobs.append(asyncio.create_task(job(left)))
+
+        async def main():
+            start(100)
+            await asyncio.sleep(200)
+        lengths, jobs = [], []
+        self.run_in_loop(main())
+        self.assertEqual(len(lengths), 101)
+        self.assertLess(max(lengths), 9)
+
+    def test_a_request_that_was_forgotten_is_not_held(self):
+        async def child():
+            task = asyncio.current_task()
+            task.cancel("forgotten")
+            task.uncancel()
+            task.cancel("held")
+            with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(1)
+                self.assertEqual(task.uncancel(), 0)
+            await asyncio.sleep(1)
+
+        async def main():
+            # It has a Canceller.
+            with asyncio.CancelScope():
+                await child()
+            self.assertEqual(self.loop.now, 2)
+        self.run_in_loop(main())
+
+    def test_a_request_that_was_delivered_is_not_held(self):
+        async def main():
+            task = asyncio.current_task()
+            with asyncio.CancelScope():
+                task.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await asyncio.sleep(1)
+                with asyncio.CancelScope(shield=True):
+                    await asyncio.sleep(1)
+                await asyncio.sleep(1)
+            self.assertEqual(task.uncancel(), 0)
+            self.assertEqual(self.loop.now, 2)
+        self.run_in_loop(main())
+
+    def test_a_held_request_does_not_hide_one_from_inside(self):
+        async def child():
+            with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(1)
+                with asyncio.CancelScope() as scope:
+                    scope.cancel()
+                    asyncio.current_task().cancel("inside")
+                    await asyncio.sleep(1)
+                self.fail("the scope has swallowed a request")
+
+        async def main():
+            task = await self.start(child())
+            task.cancel("outside")
+            with self.assertRaisesRegex(asyncio.CancelledError, "inside"):
+                await task
         self.run_in_loop(main())
 
     def test_the_request_wins_when_a_shield_is_taken_off(self):
@@ -2530,25 +2641,39 @@ class MisuseTests:
                 self.assertEqual(task._canceller.guards, [outer])
         self.run_in_loop(main())
 
+    def make_suspended(self, main):
+        """Return a coroutine that a task has left at its first wait."""
+        coro = main()
+        task = self.Task(coro, loop=self.loop)
+        self.loop.run_until_complete(asyncio.sleep(0))
+        task._log_destroy_pending = False
+        for handle in self.loop._scheduled:
+            handle.cancel()
+        return coro
+
     def test_a_coroutine_that_is_destroyed_closes_its_scopes(self):
-        async def main(scope):
+        async def main():
             with scope:
                 with asyncio.CancelScope(shield=True):
                     await asyncio.sleep(60)
 
-        def start():
-            task = self.Task(coro, loop=self.loop)
-            self.loop.run_until_complete(asyncio.sleep(0))
-            task._log_destroy_pending = False
-            for handle in self.loop._scheduled:
-                handle.cancel()
-
         scope = asyncio.CancelScope(timeout=5)
-        coro = main(scope)
-        start()
-        coro.close()
+        self.make_suspended(main).close()
         self.assertIn("closed", repr(scope))
         self.assertIsNone(scope._node.parent)
+
+    def test_the_error_of_a_coroutine_that_is_destroyed_is_raised(self):
+        async def main():
+            with scope:
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    raise ZeroDivisionError
+
+        scope = asyncio.CancelScope()
+        with self.assertRaises(ZeroDivisionError):
+            self.make_suspended(main).close()
+        self.assertIn("closed", repr(scope))
 
     def test_a_coroutine_that_another_task_destroys_closes_its_scopes(self):
         async def main():

@@ -429,6 +429,30 @@ class InterruptTests(unittest.TestCase):
 
         self.assertEqual(asyncio.run(main()), "result")
 
+    def test_an_interrupt_calls_the_cancel_of_a_subclass(self):
+        class Task(asyncio.Task):
+            def cancel(self, msg=None):
+                calls.append(msg)
+                return super().cancel(msg)
+
+        async def main():
+            async with asyncio.shield():
+                signal.raise_signal(signal.SIGINT)
+                await asyncio.sleep(0)
+            await asyncio.sleep(60)
+
+        def make_loop():
+            loop = asyncio.new_event_loop()
+            loop.set_task_factory(
+                lambda loop, coro, **kwargs: Task(coro, loop=loop, **kwargs))
+            return loop
+
+        calls = []
+        with (self.assertRaises(KeyboardInterrupt),
+              asyncio.Runner(loop_factory=make_loop) as runner):
+            runner.run(main())
+        self.assertEqual(calls, [None])
+
     def test_a_second_interrupt_waits_for_the_block_too(self):
         async def main():
             async with asyncio.shield():

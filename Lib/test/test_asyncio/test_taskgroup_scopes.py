@@ -59,6 +59,33 @@ class TaskGroupTests:
             self.assertEqual(self.loop.now, 1)
         self.run_in_loop(main())
 
+    def test_an_error_of_the_body_is_not_replaced_by_the_scope(self):
+        async def main():
+            with asyncio.CancelScope() as scope:
+                with self.assertRaises(ExceptionGroup) as caught:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(asyncio.sleep(60))
+                        await asyncio.sleep(1)
+                        scope.cancel()
+                        raise ZeroDivisionError
+                [error] = caught.exception.exceptions
+                self.assertIsInstance(error, ZeroDivisionError)
+        self.run_in_loop(main())
+
+    def test_the_deadlines_around_a_group_are_those_of_its_tasks(self):
+        async def child():
+            deadlines.append(asyncio.current_effective_deadline())
+            with asyncio.move_on_after(9):
+                deadlines.append(asyncio.current_effective_deadline())
+
+        async def main():
+            with asyncio.move_on_at(5):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(child())
+        deadlines = []
+        self.run_in_loop(main())
+        self.assertEqual(deadlines, [5, 5])
+
     def test_a_scope_reaches_tasks_of_tasks(self):
         async def middle(told):
             async with asyncio.TaskGroup() as group:
