@@ -375,6 +375,39 @@ STORM_LIMIT = 99
 """, """\
         guard._baseline = task.cancelling()
 """),
+        ("a closed shield still marks its context", """\
+    if node in inside:
+        _inside.set(""", """\
+    if False:
+        _inside.set("""),
+        ("a closed shield marks its context as outside of all", """\
+        _inside.set(inside[:-1] if inside[-1] is node
+                    else tuple(n for n in inside if n is not node))
+""", """\
+        _inside.set(())
+"""),
+        ("a context never forgets the shields of earlier tasks", """\
+    if not len(inside) & len(inside) - 1:
+""", """\
+    if False:
+"""),
+        ("uncancel() keeps a request that is pending", """\
+            self.task._must_cancel = False
+            self._delivered_edge()
+        elif""", """\
+            self.task._must_cancel = False
+        elif"""),
+        ("a request that was delivered is still pending", """\
+            self.told = self.accepted = self.yielded = False
+            self._delivered_edge()
+""", """\
+            self.told = self.accepted = self.yielded = False
+"""),
+        ("a timer that fires early cancels nothing", """\
+            due = max(due, self._loop.time())
+""", """\
+            due = self._loop.time()
+"""),
         ("a group ends its tasks from where its failure comes from", """\
     token = _inside.set(())
 """, """\
@@ -678,9 +711,34 @@ STORM_LIMIT = 99
             _look_at_clock(self)
 """, ""),
         ("leaving a scope does not look at the clock", """\
-        scope._look_at_clock(canceller.loop.time())
-        return""", """\
-        return"""),
+        scope._look_at_clock(now)
+        if node.cancelled""", """\
+        if node.cancelled"""),
+        ("leaving a scope looks at no other clock", """\
+            _look_at_clocks(node, now)
+""", """\
+            pass
+"""),
+        ("leaving a shield does not look at the clocks", """\
+    _look_at_clocks(canceller.node, canceller.loop.time())
+""", ""),
+        ("a closed scope looks at the clock", """\
+        if self._state is not _State.CLOSED:
+            _look_at_clock(self)
+""", """\
+        _look_at_clock(self)
+"""),
+        ("the error of a coroutine that is destroyed is hidden", """\
+        if (task is None or exc_type is GeneratorExit
+""", """\
+        if (exc_type is GeneratorExit
+"""),
+        ("scopes around a group do not count in its tasks", """\
+    return min((n.deadline for n in node.visible() if n.deadline is not None),
+""", """\
+    return min((n.deadline for n in node.visible()
+                if n.deadline is not None and n.host is node.host),
+"""),
         ("a clock that fails leaves the scope open", """\
     except BaseException:
         scope._abandon()
@@ -878,20 +936,10 @@ STORM_LIMIT = 99
 """, """\
         if deadline is not None and deadline < now:
 """),
-        ("a closed shield still marks its context", """\
-    if node in inside:
-""", """\
-    if False:
-"""),
-        ("a closed shield marks its context as outside of all", """\
-        cancellation._inside.set(tuple(n for n in inside if n is not node))
-""", """\
-        cancellation._inside.set(())
-"""),
         ("a shield set from outside marks the context of whoever sets it", """\
-    if _current_task() is scope._canceller.task:
+    if not scope._marked and _current_task() is scope._canceller.task:
 """, """\
-    if True:
+    if not scope._marked:
 """),
         ("what is no int or float is refused", """\
         if not hasattr(type(value), "__float__"):
@@ -913,14 +961,14 @@ STORM_LIMIT = 99
     scope = CancelScope(deadline=when, shield=shield)
 """),
         ("the effective deadline does not look at the clock", """\
-    _look_at_clocks(node)
+    _look_at_clocks(node, _now())
     if node.effective:
 """, """\
     if node.effective:
 """),
         ("checkpoint_if_cancelled() does not look at the clock", """\
     node = _current_node()
-    _look_at_clocks(node)
+    _look_at_clocks(node, _now())
 """, """\
     node = _current_node()
 """),
