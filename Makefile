@@ -11,7 +11,7 @@ TARGETS = all demo test bench docs install clean \
           test-asyncio stubs chaos
 
 .PHONY: $(TARGETS)
-# Targets share their build folders; -j is for what they run.
+# Targets share their build folders; configure's --jobs is for what they run.
 .NOTPARALLEL:
 all:
 $(TARGETS):

@@ -125,6 +125,11 @@ def _prepare_stock(tree, settings):
     if base.path is None:
         base = fetch_base(settings.base or settings.version,
                           settings.base_sha256, offline=settings.offline)
+    if base.sha256 != tree.base.sha256:
+        raise OverlayError(
+            f"{base.path} is another tarball than the one that was configured: "
+            f"expected SHA-256 {tree.base.sha256}, found {base.sha256}; "
+            f"configure again")
     fresh = _empty(tree.root / "stock-src.new")
     extract(base, fresh)
     # Only now: a tarball that is damaged leaves the last sources in use.
@@ -304,7 +309,8 @@ def make(tree, variant, settings):
         _making(work).touch()
         try:
             run_logged(
-                ["make", f"-j{settings.jobs}", *_git_arguments(tag), "all"],
+                ["make", f"-j{settings.jobs}", "--eval=.DELETE_ON_ERROR:",
+                 *_git_arguments(tag), "all"],
                 log, cwd=work, env=build_environment(),
                 label="files compiled", what=f"make of {variant}",
                 counts=lambda line: " -c " in line,

@@ -181,7 +181,7 @@ def clinic_problems(repository):
     if not inputs:
         return
     done = subprocess.run(
-        [sys.executable, "-B", "Tools/clinic/clinic.py", *inputs],
+        [sys.executable, "-E", "-B", "Tools/clinic/clinic.py", *inputs],
         cwd=repository.path, capture_output=True, text=True)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().replace("\n", " ")
@@ -232,7 +232,7 @@ def news_problems(repository, topics):
     except OverlayError as error:
         yield f"NEWS entries were not checked by blurb: {error}"
         return
-    done = subprocess.run([python, "-c", _BLURB, *entries],
+    done = subprocess.run([python, "-E", "-c", _BLURB, *entries],
                           cwd=repository.path, capture_output=True, text=True)
     yield from done.stdout.splitlines()
     if done.returncode:

@@ -218,6 +218,9 @@ def export_series(repository, root):
         raise OverlayError(f"{repository.path} is not there: make import "
                            f"first")
     repository.refuse_uncommitted()
+    if repository.try_git("symbolic-ref", "-q", "HEAD").returncode:
+        raise OverlayError(f"{repository.path} is on no branch, where the "
+                           f"later topics can be missing: git switch series")
     state = repository.state()
     if state.get("base") != layout.default_base(root):
         raise OverlayError(f"{repository.path} stands on {state.get('base')}; "

@@ -68,7 +68,9 @@ class Repository:
 
     def try_git(self, *arguments, data=None, settings=None):
         """Run git; return the CompletedProcess, with text output."""
-        command = ["git", "-C", self.path]
+        # It is ours to work in, whoever owns the folder; the user's settings,
+        # which could say so, are not read.
+        command = ["git", "-C", self.path, "-c", "safe.directory=*"]
         for name, value in (settings or {}).items():
             command += ["-c", f"{name}={value}"]
         try:
@@ -213,14 +215,14 @@ class Repository:
         if known is None:
             raise OverlayError(f"{self.path} was not made by these tools; "
                                f"move it away")
-        if self.head() != known or self.git(
-                "rev-list", "--max-count=1", "--branches", f"^{known}"):
-            raise OverlayError(f"{self.path} has commits that are not in "
-                               f"patches/; {how}")
         if self.try_git("rev-parse", "--verify", "-q",
                         "refs/stash").returncode == 0:
             raise OverlayError(f"{self.path} has a stash; take it out with "
                                f"git stash pop, or git stash drop")
+        if self.head() != known or self.git(
+                "rev-list", "--max-count=1", "--all", f"^{known}"):
+            raise OverlayError(f"{self.path} has commits that are not in "
+                               f"patches/; {how}")
 
 
 def _lend_identity(repository):

@@ -123,7 +123,10 @@ def put_in_place(fresh, folder):
     # pass for uncommitted work.
     folder.mkdir(exist_ok=True)
     build.exchange(fresh.path, folder)
-    shutil.rmtree(fresh.path)
+    # It can be all that is left of what was exported, and then dropped here.
+    last = folder.with_name(folder.name + ".old")
+    shutil.rmtree(last, ignore_errors=True)
+    fresh.path.rename(last)
     return Repository(folder)
 
 

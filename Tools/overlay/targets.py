@@ -19,7 +19,7 @@ def main(arguments):
 def _all():
     python = build.build()
     print(f"built: {python}")
-    subprocess.run([python, "-VV"], check=True)
+    subprocess.run([python, "-E", "-VV"], check=True)
     return 0
 
 

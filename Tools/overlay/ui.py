@@ -87,6 +87,9 @@ def run_logged(command, log, *, what, label="lines", total=None, counts=None,
                         counter.advance()
             except BaseException:
                 process.terminate()
+                # make would die of a pipe that is closed, and leave what it
+                # has half done.
+                out.writelines(process.stdout)
                 raise
     if counter.count:
         counter.finish()

@@ -77,6 +77,10 @@ SKIPPED = {
     'except (SystemExit, KeyboardInterrupt)': (
         'closes the pipes, as the done callback does for a cancellation',
         'test_cancelled_connecting_of_a_subprocess_closes_its_pipes'),
+    'selector_events.BaseSelectorEventLoop._sendfile_native: '
+    'except (OSError, exceptions.SendfileNotAvailableError)': (
+        'says that the transport was closed, if it was',
+        'test_cancelled_sendfile_does_not_fall_back'),
     'staggered.staggered_race.run_one_coro: '
     'suppress(exceptions_mod.TimeoutError)': (
         'the next attempt is not started',
