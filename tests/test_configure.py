@@ -18,6 +18,11 @@ from pathlib import Path
 
 import pytest
 
+import build
+from base import Base
+from settings import Settings
+from ui import OverlayError
+
 ROOT = Path(__file__).resolve().parents[1]
 VERSION = "3.99.0"
 # Far more than any of these runs needs, in seconds; a guard against hanging.
@@ -306,6 +311,54 @@ def test_what_a_killed_compiler_has_left_is_made_again(checkout):
     assert checkout.ran() == "patched\n"
     assert "# new" in checkout.python.read_text()
     assert compiled(checkout) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_an_interrupted_make_has_half_done_is_made_again(
+        checkout, number):
+    checkout.build()
+    go = checkout.root / "build" / "go"
+    checkout.change_base(
+        thing=THING.replace("# zero", "# new"), configure=CONFIGURE.replace(
+            "\tcp ", "\t: > $@; while ! [ -e ../go ]; do sleep 0.1; done\n"
+            "\tcp "))
+    torn = checkout.root / "build" / "release.work" / "python"
+    process = checkout.start("--base", str(checkout.tarball), "all",
+                             start_new_session=True)
+    wait_for(lambda: torn.exists() and torn.stat().st_size == 0)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # As a terminal does.
+    else:
+        process.send_signal(number)
+    process.communicate(timeout=LIMIT)
+    go.touch()
+    checkout.build()
+    assert checkout.ran() == "patched\n"
+    assert "# new" in checkout.python.read_text()
+
+
+def test_what_a_failed_recipe_has_half_done_is_made_again(checkout):
+    go = checkout.root / "build" / "go"
+    checkout.change_base(configure=CONFIGURE.replace(
+        "\tcp ", "\techo torn > $@; [ -e ../go ]\n\tcp "))
+    checkout.fail("--base", str(checkout.tarball), "all")
+    go.touch()
+    checkout.build()
+    assert checkout.ran() == "patched\n"
+
+
+def test_sources_come_from_the_tarball_that_was_configured(
+        tmp_path, monkeypatch):
+    monkeypatch.setenv("OVERLAY_BUILD", str(tmp_path / "build"))
+    monkeypatch.setattr(build.layout, "default_base", lambda *root: VERSION)
+    tarball = tmp_path / "base.tar.xz"
+    digest = make_tarball(tarball)
+    tree = build.Tree(Base(VERSION, "0" * 64, None))
+    tree.root.mkdir(parents=True)
+    with pytest.raises(OverlayError, match="0{64}, found .*configure again"):
+        build._prepare_stock(tree, Settings(
+            version=VERSION, base=str(tarball), base_sha256=digest))
+    assert not tree.stock_src.exists()
 
 
 def test_a_failed_compilation_costs_no_other_work(checkout):

@@ -123,10 +123,13 @@ def put_in_place(fresh, folder):
     # pass for uncommitted work.
     folder.mkdir(exist_ok=True)
     build.exchange(fresh.path, folder)
-    # It can be all that is left of what was exported, and then dropped here.
-    last = folder.with_name(folder.name + ".old")
-    shutil.rmtree(last, ignore_errors=True)
-    fresh.path.rename(last)
+    if any(fresh.path.iterdir()):
+        # All that is left, perhaps, of what was exported and then dropped.
+        last = folder.with_name(folder.name + ".old")
+        shutil.rmtree(last, ignore_errors=True)
+        fresh.path.rename(last)
+    else:
+        fresh.path.rmdir()
     return Repository(folder)
 
 

@@ -491,16 +491,40 @@ def import_and_be_killed(checkout, **ends):
     assert os.waitpid(child, 0)[1] == 0
 
 
+def test_import_keeps_the_repository_that_it_replaces(checkout):
+    checkout.import_series()
+    head = checkout.git("rev-parse", "HEAD")
+    checkout.import_series()
+    old = checkout.series.with_name("series.old")
+    assert checkout.git("rev-parse", "HEAD", folder=old) == head
+
+
+def test_import_refuses_a_repository_with_a_tag_of_its_own(checkout):
+    checkout.make(("one", {"Lib/one.py": "one = 1\n"}))
+    checkout.commit("work", {"Lib/one.py": "one = 2\n"})
+    checkout.git("tag", "wip")
+    checkout.git("reset", "-q", "--hard", "HEAD~1")
+    with pytest.raises(OverlayError, match="commits that are not in patches"):
+        checkout.repository.refuse_unexported("do something")
+
+
+def test_export_refuses_a_head_on_an_earlier_topic(checkout):
+    checkout.make(("one", {"Lib/one.py": "one = 1\n"}))
+    checkout.git("checkout", "-q", "HEAD~1")
+    with pytest.raises(OverlayError, match="git switch series"):
+        checkout.export()
+
+
 def test_import_removes_what_a_killed_one_left(checkout):
     import_and_be_killed(checkout, extract=unpack_and_end)
     assert len(list(checkout.series.parent.iterdir())) == 2
     checkout.import_series()
-    assert sorted(checkout.series.parent.iterdir()) == [
-        checkout.series, checkout.series.with_name("series.old")]
+    assert list(checkout.series.parent.iterdir()) == [checkout.series]
 
 
 def test_import_killed_while_it_replaces_the_last_stops_nothing(checkout):
     checkout.make(("one", {"Lib/mine.py": "first\n"}))
+    checkout.import_series()
 
     class EndsInRemoving:
         rmtree = staticmethod(

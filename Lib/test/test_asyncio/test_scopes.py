@@ -1952,6 +1952,7 @@ class ShieldTests:
             task.cancel("forgotten")
             task.uncancel()
             task.cancel("held")
+            self.assertEqual(len(task._canceller.pending), 1)
             with asyncio.CancelScope(shield=True):
                 await asyncio.sleep(1)
                 self.assertEqual(task.uncancel(), 0)
@@ -1968,14 +1969,18 @@ class ShieldTests:
         async def main():
             task = asyncio.current_task()
             with asyncio.CancelScope():
-                task.cancel()
-                with self.assertRaises(asyncio.CancelledError):
-                    await asyncio.sleep(1)
+                task.cancel("delivered")
+                with self.assertRaisesRegex(asyncio.CancelledError,
+                                            "delivered"):
+                    # A bare yield is told on resuming.
+                    await asyncio.sleep(0)
+                task.cancel("held")
                 with asyncio.CancelScope(shield=True):
                     await asyncio.sleep(1)
-                await asyncio.sleep(1)
+                    self.assertEqual(task.uncancel(), 1)
+                with self.assertRaisesRegex(asyncio.CancelledError, "held"):
+                    await asyncio.sleep(1)
             self.assertEqual(task.uncancel(), 0)
-            self.assertEqual(self.loop.now, 2)
         self.run_in_loop(main())
 
     def test_a_held_request_does_not_hide_one_from_inside(self):
