@@ -328,11 +328,12 @@ def _absorbs(scope):
     """Ask if the block's CancelledErrors end here."""
     canceller, node = scope._canceller, scope._node
     try:
-        now = canceller.loop.time()
-        scope._look_at_clock(now)
-        if node.cancelled:
-            # A deadline around it can have passed, too.
-            _look_at_clocks(node, now)
+        if not node.cancelled:
+            now = canceller.loop.time()
+            scope._look_at_clock(now)
+            if node.cancelled:
+                # Of deadlines that are seen together, the outer one wins.
+                _look_at_clocks(node, now)
         return (node.cancelled
                 and (node.hides or node.parent is None
                      or not node.parent.effective)

@@ -711,14 +711,18 @@ STORM_LIMIT = 99
             _look_at_clock(self)
 """, ""),
         ("leaving a scope does not look at the clock", """\
-        scope._look_at_clock(now)
-        if node.cancelled""", """\
-        if node.cancelled"""),
+            scope._look_at_clock(now)
+""", ""),
         ("leaving a scope looks at no other clock", """\
-            _look_at_clocks(node, now)
+                _look_at_clocks(node, now)
 """, """\
-            pass
+                pass
 """),
+        ("an outer deadline that passes later wins on leaving", """\
+        if not node.cancelled:
+            now =""", """\
+        if True:
+            now ="""),
         ("leaving a shield does not look at the clocks", """\
     _look_at_clocks(canceller.node, canceller.loop.time())
 """, ""),

@@ -14,7 +14,7 @@ SUITE = HERE.parents[1] / "Lib" / "test" / "test_asyncio"
 KNOWN = {
     "scopes_on_events": 28,
     "test.test_asyncio.test_level_cleanup": 53,
-    "test.test_asyncio.test_scopes": 1104,
+    "test.test_asyncio.test_scopes": 1194,
     "test.test_asyncio.test_shield": 128,
     "test.test_asyncio.test_taskgroup_scopes": 102,
     "test.test_asyncio.test_timeout_scopes": 328,

@@ -67,8 +67,8 @@ import dataclasses
 #       whose deadline has passed.  It is made when the task first suspends in
 #       the scope; one that is due then is cancelled at once.
 #   D2  cancel_called, current_effective_deadline() and the checkpoints look
-#       at the clock; so does X1, once the scope is cancelled for those around
-#       it, too; and X2.
+#       at the clock; so does X2, and X1: where that cancels the scope, also
+#       for those around it.
 #
 #   Groups
 #   G1  A member is below the scope in which the group was entered.
@@ -735,8 +735,9 @@ class CancelScope(TaskPlace):
 
     def __exit__(self, kind, error, traceback):
         if self.loop.rules.exit_looks and error is not None:
+            was_cancelled = self.cancelled
             self.look_at_clock(self.loop.now)
-            if self.cancelled:
+            if self.cancelled and not was_cancelled:
                 look_at_clocks(self, self.loop.now)
         absorbs = (
             error is not None and self.cancelled

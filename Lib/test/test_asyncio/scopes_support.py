@@ -58,7 +58,10 @@ class FailingTimers:
         super().__setattr__(name, value)
 
     def call_at(self, when, callback, *args, context=None):
-        return self._Timer(callback)
+        timer = self._Timer(callback)
+        # As a loop does, so that the garbage collector leaves it alone.
+        self.__dict__.setdefault("failing_timers", []).append(timer)
+        return timer
 
 
 def fail_timers(loop):

@@ -1466,6 +1466,21 @@ class DeadlineTests:
                 self.assertFalse(inner.cancelled_caught)
         self.run_in_loop(main())
 
+    def test_an_outer_deadline_that_passes_later_is_seen_by_the_next_wait(self):
+        async def main():
+            with asyncio.move_on_at(2) as outer:
+                with asyncio.move_on_at(1) as inner:
+                    try:
+                        await asyncio.sleep(60)
+                    finally:
+                        self.loop.now += 2
+                self.assertTrue(inner.cancelled_caught)
+                await asyncio.sleep(60)
+                self.fail("nothing was delivered")
+            self.assertTrue(outer.cancelled_caught)
+            self.assertEqual(self.loop.now, 3)
+        self.run_in_loop(main())
+
     def test_leaving_a_shield_looks_at_the_clocks(self):
         async def main():
             with asyncio.move_on_after(1) as scope:
@@ -1476,12 +1491,18 @@ class DeadlineTests:
         self.run_in_loop(main())
 
     def test_a_timer_may_fire_a_little_early(self):
+        def call_early(when, *arguments, **options):
+            self.loop.call_at = call_at
+            return call_at(when - 0.25, *arguments, **options)
+
         async def main():
-            self.loop._clock_resolution = 0.5
-            self.loop.call_later(0.75, lambda: None)
+            sleeping = asyncio.create_task(asyncio.sleep(9))
+            await asyncio.sleep(0)
+            self.loop.call_at = call_early
             with asyncio.move_on_after(1):
-                await asyncio.sleep(9)
+                await sleeping
             self.assertEqual(self.loop.now, 0.75)
+        call_at = self.loop.call_at
         self.run_in_loop(main())
 
     def test_fail_after_does_not_fail_for_a_deadline_after_a_cancel(self):
