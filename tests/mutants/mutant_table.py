@@ -843,8 +843,8 @@ STORM_LIMIT = 99
 """),
         ("a wrong exit leaves the scope open", """\
     scope._abandon()
-    if (exc_type""", """\
-    if (exc_type"""),
+    if canceller is not None and""", """\
+    if canceller is not None and"""),
         ("a scope that is not cancelled absorbs", """\
         return (node.cancelled
 """, """\

@@ -1474,9 +1474,9 @@ class DeadlineTests:
                         await asyncio.sleep(60)
                     finally:
                         self.loop.now += 2
-                self.assertTrue(inner.cancelled_caught)
                 await asyncio.sleep(60)
                 self.fail("nothing was delivered")
+            self.assertTrue(inner.cancelled_caught)
             self.assertTrue(outer.cancelled_caught)
             self.assertEqual(self.loop.now, 3)
         self.run_in_loop(main())
