@@ -290,8 +290,11 @@ def test_interrupted_build_keeps_the_last_good_one_and_goes_on(
     assert checkout.ran() == "later\n"
 
 
-def test_what_a_killed_compiler_has_left_is_made_again(checkout):
-    """It creates its output at once, and fills it later."""
+def start_to_make(checkout):
+    """Start a build that has its output half done until there is *go*.
+
+    Return the process, and the paths of the output and of *go*.
+    """
     checkout.build()
     go = checkout.root / "build" / "go"
     checkout.change_base(
@@ -302,6 +305,11 @@ def test_what_a_killed_compiler_has_left_is_made_again(checkout):
     process = checkout.start("--base", str(checkout.tarball), "all",
                              start_new_session=True)
     wait_for(lambda: torn.exists() and torn.stat().st_size == 0)
+    return process, torn, go
+
+
+def test_what_a_killed_compiler_has_left_is_made_again(checkout):
+    process, torn, go = start_to_make(checkout)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=LIMIT)
     assert torn.stat().st_size == 0
@@ -316,16 +324,7 @@ def test_what_a_killed_compiler_has_left_is_made_again(checkout):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_an_interrupted_make_has_half_done_is_made_again(
         checkout, number):
-    checkout.build()
-    go = checkout.root / "build" / "go"
-    checkout.change_base(
-        thing=THING.replace("# zero", "# new"), configure=CONFIGURE.replace(
-            "\tcp ", "\t: > $@; while ! [ -e ../go ]; do sleep 0.1; done\n"
-            "\tcp "))
-    torn = checkout.root / "build" / "release.work" / "python"
-    process = checkout.start("--base", str(checkout.tarball), "all",
-                             start_new_session=True)
-    wait_for(lambda: torn.exists() and torn.stat().st_size == 0)
+    process, _, go = start_to_make(checkout)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # As a terminal does.
     else:

@@ -345,7 +345,7 @@ def _absorbs(scope):
 
 def _raise_pending(canceller):
     """Raise the CancelledError that is due on leaving a shield, if any."""
-    _look_at_clocks(canceller.node, canceller.loop.time())
+    _look_at_clocks(canceller.node)
     pending = canceller.take_pending()
     if pending is not None:
         try:
@@ -498,7 +498,7 @@ def current_effective_deadline():
     node = _current_node()
     if node is None:
         return math.inf
-    _look_at_clocks(node, _now())
+    _look_at_clocks(node)
     if node.effective:
         return -math.inf
     return min((n.deadline for n in node.visible() if n.deadline is not None),
@@ -507,14 +507,14 @@ def current_effective_deadline():
 
 async def checkpoint():
     """Let the loop run other callbacks, and be cancelled if a scope is."""
-    _look_at_clocks(_current_node(), _now())
+    _look_at_clocks(_current_node())
     await tasks.sleep(0)
 
 
 async def checkpoint_if_cancelled():
     """Be cancelled if a scope is, or if cancel() was called; else go on."""
     node = _current_node()
-    _look_at_clocks(node, _now())
+    _look_at_clocks(node)
     task = tasks.current_task()
     if (node is not None and node.effective) or (
             task is not None and getattr(task, "_must_cancel", False)):
@@ -566,14 +566,12 @@ def _current_node():
     return None if canceller is None else canceller.node
 
 
-def _now():
-    return events.get_running_loop().time()
-
-
-def _look_at_clocks(node, now):
+def _look_at_clocks(node, now=None):
     """Cancel *node* and the scopes around it whose deadlines have passed."""
     if node is None:
         return
+    if now is None:
+        now = events.get_running_loop().time()
     for outer in [n for n in node.visible() if n.deadline is not None]:
         if outer.owner is not None:
             outer.owner._look_at_clock(now)

@@ -88,8 +88,8 @@ def run_logged(command, log, *, what, label="lines", total=None, counts=None,
             except BaseException:
                 process.terminate()
                 # make would die of a pipe that is closed, and leave what it
-                # has half done.
-                out.writelines(process.stdout)
+                # has half done.  Nothing is written, as the disk can be full.
+                process.stdout.read()
                 raise
     if counter.count:
         counter.finish()

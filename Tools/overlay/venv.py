@@ -14,7 +14,8 @@ from ui import run_logged
 
 def _key(python, requirements):
     built = subprocess.run(
-        [python, "-E", "-c", "import sys; print(*sys.version_info, sys.abiflags)"],
+        [python, "-E", "-c",
+         "import sys; print(*sys.version_info, sys.abiflags)"],
         check=True, capture_output=True, text=True).stdout
     text = f"{Path(python).absolute()}\n{built}\n" + requirements.read_text()
     return hashlib.sha256(text.encode()).hexdigest()

@@ -724,7 +724,7 @@ STORM_LIMIT = 99
         if True:
             now ="""),
         ("leaving a shield does not look at the clocks", """\
-    _look_at_clocks(canceller.node, canceller.loop.time())
+    _look_at_clocks(canceller.node)
 """, ""),
         ("a closed scope looks at the clock", """\
         if self._state is not _State.CLOSED:
@@ -965,14 +965,14 @@ STORM_LIMIT = 99
     scope = CancelScope(deadline=when, shield=shield)
 """),
         ("the effective deadline does not look at the clock", """\
-    _look_at_clocks(node, _now())
+    _look_at_clocks(node)
     if node.effective:
 """, """\
     if node.effective:
 """),
         ("checkpoint_if_cancelled() does not look at the clock", """\
     node = _current_node()
-    _look_at_clocks(node, _now())
+    _look_at_clocks(node)
 """, """\
     node = _current_node()
 """),

@@ -15,8 +15,8 @@ KNOWN = {
     "scopes_on_events": 28,
     "test.test_asyncio.test_level_cleanup": 53,
     "test.test_asyncio.test_scopes": 1194,
-    "test.test_asyncio.test_shield": 128,
-    "test.test_asyncio.test_taskgroup_scopes": 102,
+    "test.test_asyncio.test_shield": 129,
+    "test.test_asyncio.test_taskgroup_scopes": 114,
     "test.test_asyncio.test_timeout_scopes": 328,
 }
 # What is about code that uvloop has of its own.

@@ -1466,7 +1466,7 @@ class DeadlineTests:
                 self.assertFalse(inner.cancelled_caught)
         self.run_in_loop(main())
 
-    def test_an_outer_deadline_that_passes_later_is_seen_by_the_next_wait(self):
+    def test_an_outer_deadline_that_passes_later_is_seen_at_a_wait(self):
         async def main():
             with asyncio.move_on_at(2) as outer:
                 with asyncio.move_on_at(1) as inner:
