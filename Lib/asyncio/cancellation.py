@@ -186,7 +186,13 @@ def create_below(node, make, coro, /, **kwargs):
     if unclaimed is not None:
         # A factory wrapped the coroutine, or has tasks of its own.
         node.adopt(task)
-    return task
+    if getattr(task, "_source_traceback", None):
+        del task._source_traceback[-1]
+    try:
+        return task
+    finally:
+        # The traceback of an eager task's exception has this frame.
+        del task
 
 
 def adopt_below(node, task):
@@ -683,9 +689,9 @@ def leave(guard):
     guard._task = guard._origin = None
 
 
-def ask(guard):
+def ask(guard, msg=None):
     """Ask the task of *guard* to stop."""
-    guard._request = cancel(guard._task, guard._origin)
+    guard._request = cancel(guard._task, guard._origin, msg)
 
 
 def withdraw(guard):
@@ -809,9 +815,9 @@ class GroupGuard(Guard):
             return create(loop.create_task, coro, name=name)
         return create(loop.create_task, coro, name=name, context=context)
 
-    def ask(self):
+    def ask(self, msg=None):
         """Ask the host to stop."""
-        ask(self)
+        ask(self, msg)
 
     def ask_again(self):
         """Repeat the request of others that the group's errors replace."""

@@ -44,6 +44,12 @@ SWALLOWS = {
     'staggered.staggered_race.run_one_coro: except BaseException': (
         'the outcome of an attempt is for the race to report',
         'test_cancelled_attempt_is_an_outcome_of_the_race'),
+    'supervisors.Supervisor._call: except exceptions.CancelledError': (
+        'raises RuntimeError if the supervisor was the one who cancelled',
+        'test_cancelled_call_of_a_supervisor_is_cancelled'),
+    'supervisors.Supervisor._until: except exceptions.CancelledError': (
+        'ends everything, waits for that, and raises it then',
+        'test_cancelled_supervisor_waits_for_its_tasks'),
     'taskgroups.TaskGroup._aexit: except exceptions.CancelledError': (
         'passed on to the members, and raised when they have ended',
         'test_cancelled_group_waits_for_its_members'),
@@ -550,6 +556,37 @@ class HandlerTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
         await asyncio.wait([working])
         self.assertTrue(working.cancelled())
         self.assertEqual(ended, [()])
+
+    async def test_cancelled_supervisor_waits_for_its_tasks(self):
+        ended = []
+        async def work():
+            loop = asyncio.get_running_loop()
+            async with loop.create_supervisor() as supervisor:
+                supervisor.create_task(self.end_slowly(ended))
+                await asyncio.sleep(0)
+        working = asyncio.create_task(work())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        working.cancel('first')
+        await asyncio.sleep(0)
+        working.cancel('second')
+        await asyncio.wait([working])
+        self.assertTrue(working.cancelled())
+        self.assertEqual(ended, [()])
+
+    async def test_cancelled_call_of_a_supervisor_is_cancelled(self):
+        loop = asyncio.get_running_loop()
+        never = loop.create_future()
+        with mock.patch.object(loop, 'getaddrinfo',
+                               lambda *args, **kwargs: never):
+            async with loop.create_supervisor() as supervisor:
+                connecting = asyncio.create_task(supervisor.create_connection(
+                    asyncio.Protocol, 'example', 80))
+                await asyncio.sleep(0)
+                connecting.cancel()
+                await asyncio.wait([connecting])
+                self.assertTrue(connecting.cancelled())
+                self.assertTrue(never.cancelled())
 
     async def test_cancelled_cancel_and_wait_waits_for_all(self):
         ended = []

@@ -1,5 +1,6 @@
 from ._overlay import Overlay as _Overlay
 from .scopes import *
+from .supervisors import *
 
 __all__ += (
     "QueueShutDown",
@@ -12,6 +13,7 @@ __all__ += (
     "checkpoint",
     "checkpoint_if_cancelled",
     "cancel_and_wait",
+    "Supervisor",
 )
 
 __overlay__: _Overlay

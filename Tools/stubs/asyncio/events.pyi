@@ -1,3 +1,4 @@
+from .supervisors import Supervisor
 class AbstractEventLoop:
     async def start_tls(
         self,
@@ -11,3 +12,9 @@ class AbstractEventLoop:
         ssl_shutdown_timeout: float | None = None,
         buffered_data: ReadableBuffer = b"",
     ) -> Transport | None: ...
+    def create_supervisor(
+        self,
+        *,
+        name: object = None,
+        failure_handler: Callable[[dict[str, Any]], object] | None = None,
+    ) -> Supervisor: ...

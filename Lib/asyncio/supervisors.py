@@ -1,0 +1,1258 @@
+"""Supervisors: whatever an event loop can allocate, owned by a block."""
+
+__all__ = ("Supervisor",)
+
+import enum
+import functools
+import itertools
+import signal
+import threading
+import types
+import weakref
+
+from . import cancellation
+from . import events
+from . import exceptions
+from . import futures
+from . import sslproto
+from . import tasks
+from . import transports
+from .log import logger
+
+
+# How it works
+#
+# The *supervisor* is what the user holds.  Its methods ask if anything may be
+# allocated now, have a *view* of the loop allocate it, and note it in books.
+#
+# A view is an object of a subclass of the loop's own class that shares the
+# instance dictionary of the loop: the loop's own code runs on it, and what it
+# allocates has the view for its loop.  So an exception that nobody handles
+# comes to the view's call_exception_handler(), and from there to the
+# supervisor.  There are two of them.  The *outer* view is the loop of the
+# user's callbacks: they are dropped when the supervisor aborts.  The *inner*
+# view is the loop of transports, servers and processes: what they schedule
+# through it is never refused or dropped.  Futures and tasks are the real
+# loop's; only their callbacks are scheduled through the inner view.
+#
+# A normal exit awaits the work (tasks, jobs, processes, ready callbacks), step
+# by step, and then releases what merely stands.  A failure or a cancellation
+# requests everything at once, and then waits.  Futures are last, as protocols
+# resolve them in connection_lost().
+
+
+class _State(enum.Enum):
+    NEW = "not entered"
+    # The body runs.
+    OPEN = "open"
+    # The body has ended; work is awaited.
+    DRAINING = "draining"
+    # Transports are flushed and closed.
+    CLOSING = "closing"
+    # It has failed or was cancelled.
+    ABORTING = "aborting"
+    CLOSED = "closed"
+
+
+_NEXT = {
+    ("enter", _State.NEW): _State.OPEN,
+    ("drain", _State.OPEN): _State.DRAINING,
+    ("close", _State.DRAINING): _State.CLOSING,
+    ("end", _State.CLOSING): _State.CLOSED,
+    ("abort", _State.OPEN): _State.ABORTING,
+    ("abort", _State.DRAINING): _State.ABORTING,
+    ("abort", _State.CLOSING): _State.ABORTING,
+    ("end", _State.ABORTING): _State.CLOSED,
+}
+
+# Where everything can be allocated, and where only callbacks, timers and
+# futures can; in ABORTING these are made, but cancelled.
+_FOR_WORK = frozenset({_State.OPEN, _State.DRAINING})
+_FOR_CALLBACKS = _FOR_WORK | {_State.CLOSING}
+
+_WHY_NOT = {
+    _State.NEW: "is not entered: use 'async with'",
+    _State.CLOSING: "is closing",
+    _State.ABORTING: "is shutting down",
+    _State.CLOSED: "has ended",
+}
+
+
+class _Kind(enum.Enum):
+    """What can be owned, in the order in which it is released."""
+
+    SERVER = "servers"
+    TASK = "tasks"
+    JOB = "jobs"
+    CALL = "calls"
+    PROCESS = "processes"
+    TIMER = "timers"
+    REGISTRATION = "registrations"
+    TRANSPORT = "transports"
+    MACHINERY = "machinery"
+
+    # Each is a key of the books.
+    __hash__ = object.__hash__
+
+
+# What the end of an aborted supervisor waits for: first that which runs by
+# itself, and then, when owned futures are cancelled, that which may wait for
+# them.
+_RUN_BY_THEMSELVES = (_Kind.PROCESS, _Kind.TRANSPORT, _Kind.MACHINERY)
+_MAY_WAIT = (_Kind.TASK, _Kind.JOB, _Kind.CALL)
+
+
+class _Refusal(RuntimeError):
+    """A supervisor that is no longer, or not yet, open was asked for more."""
+
+    def __init__(self, supervisor):
+        super().__init__(f"{supervisor!r} {_WHY_NOT[supervisor._state]}")
+        self.supervisor = supervisor
+
+
+class Supervisor(events._LoopProxy):
+    """Offers every API of an event loop, and owns what is allocated.
+
+    Made by :meth:`loop.create_supervisor`, and entered with ``async with``,
+    once.  Any unhandled exception in what it owns makes it fail: all of it is
+    cleaned up, the body is cancelled, and the block raises a
+    BaseExceptionGroup of the errors.
+
+    What it refuses to allocate raises RuntimeError: before it is entered and
+    after it has ended, and while it closes down for all but callbacks, timers
+    and futures.
+    """
+
+    def __init__(self, loop, *, name=None, failure_handler=None):
+        if failure_handler is not None and not callable(failure_handler):
+            raise TypeError("a callable was expected as failure_handler, "
+                            f"got {failure_handler!r}")
+        self._loop = loop
+        self._name = None if name is None else str(name)
+        self._failure_handler = failure_handler
+        # Changed by _go() only, which other threads see as it is.
+        self._state = _State.NEW
+        self._lock = threading.Lock()
+        # The host, what cancels it, and the node of the owned tasks.
+        self._guard = None
+        self._host = None
+        # The host was asked to stop.
+        self._has_asked = False
+        self._is_exiting = False
+        # cancel() was called; its message.
+        self._cancel_called = False
+        self._cancel_msg = None
+        # What is owned and alive: of each kind a dict by id(), or by what is
+        # registered.  Only _own() and _forget() change them.
+        self._books = {}
+        # Weak: whoever drops a future has no use for it.
+        self._futures = weakref.WeakSet()
+        self._futures_are_cancelled = False
+        # Each error once, in the order in which they were seen.
+        self._errors = []
+        # The first KeyboardInterrupt, SystemExit or GeneratorExit.
+        self._base_error = None
+        # The CancelledError of the body, or the last one that came while the
+        # exit waited.
+        self._cancelled_error = None
+        self._task_was_cancelled = False
+        # What the exit waits for, or None.
+        self._wake = None
+        # Something was scheduled through a view since this was last reset.
+        self._has_callbacks = False
+        self._has_machinery_callbacks = False
+        # Markers in the ready queue that have run.
+        self._passes = 0
+
+    def __repr__(self):
+        info = [type(self).__name__]
+        if self._name is not None:
+            info.append(repr(self._name))
+        info.append(self._state.value)
+        for kind in _Kind:
+            if alive := list(self._alive(kind)):
+                info.append(f"{kind.value}={len(alive)}")
+        if alive := self._alive_futures():
+            info.append(f"futures={len(alive)}")
+        return f"<{' '.join(info)}>"
+
+    @property
+    def _real_loop(self):
+        return self._loop
+
+    @functools.cached_property
+    def _outer(self):
+        return _view(_OuterView, self)
+
+    @functools.cached_property
+    def _inner(self):
+        return _view(_InnerView, self)
+
+    # The block.
+
+    async def __aenter__(self):
+        if self._state is not _State.NEW:
+            raise RuntimeError(f"{self!r} has already been entered")
+        if events._get_running_loop() is not self._loop:
+            raise RuntimeError(f"{self!r} belongs to another event loop")
+        host = tasks.current_task(self._loop)
+        if host is None:
+            raise RuntimeError(f"{self!r} can be entered in a task only")
+        self._host = host
+        self._guard = _Host(host, self)
+        self._go("enter")
+        if self._cancel_called:
+            self._abort()
+        return self
+
+    async def __aexit__(self, exc_type, exc, traceback):
+        if self._is_exiting or self._state in (_State.NEW, _State.CLOSED):
+            raise RuntimeError(f"{self!r} cannot be left: it "
+                               f"{_WHY_NOT.get(self._state, 'is left already')}")
+        is_running = events._get_running_loop() is self._loop
+        if is_running and tasks.current_task(self._loop) is not self._host:
+            raise RuntimeError(f"{self!r} was entered in another task")
+        self._is_exiting = True
+        self._take_in(exc)
+        try:
+            if exc is not None or self._state is not _State.OPEN:
+                self._abort()
+            else:
+                await self._drain()
+            if not is_running:
+                return False  # The coroutine of the host is being closed.
+            if self._state is _State.ABORTING:
+                await self._until(self._is_over)
+            await self._end()
+            return self._conclude(exc)
+        finally:
+            self._forget_all()
+            exc = None
+
+    def _take_in(self, exc):
+        """Note the exception with which the body ended."""
+        if isinstance(exc, exceptions.CancelledError):
+            self._cancelled_error = exc
+        elif exc is not None:
+            self._add_error(exc)
+
+    async def _drain(self):
+        """Await the work, and release the rest; return early if it fails."""
+        self._go("drain")
+        await self._await_work()
+        if self._state is _State.DRAINING:
+            self._release(_Kind.TIMER)
+            self._release(_Kind.REGISTRATION)
+            self._go("close")
+            self._release(_Kind.CALL)
+            self._release(_Kind.TRANSPORT)
+            await self._until(self._has_none, _Kind.TRANSPORT,
+                              _Kind.MACHINERY, _Kind.CALL)
+        while (self._has_machinery_callbacks
+               and self._state is _State.CLOSING):
+            self._has_machinery_callbacks = False
+            await self._one_pass()
+        if self._state is _State.CLOSING:
+            self._cancel_futures()
+            await self._one_pass_for_callbacks()
+
+    async def _await_work(self):
+        self._release(_Kind.SERVER)
+        work = (_Kind.TASK, _Kind.JOB, _Kind.PROCESS)
+        first = True
+        while self._state is _State.DRAINING:
+            await self._until(self._has_none, _Kind.TASK, _Kind.JOB)
+            if self._state is _State.DRAINING:
+                self._release(_Kind.PROCESS)
+                await self._until(self._has_none, _Kind.PROCESS)
+            if (first and self._has_callbacks
+                    and self._state is _State.DRAINING):
+                # One batch: a callback may schedule itself for ever.
+                first = False
+                self._has_callbacks = False
+                await self._one_pass()
+            if self._has_none(*work):
+                break
+
+    async def _end(self):
+        """Refuse everything from now on, and run what was accepted."""
+        self._release(_Kind.TIMER)
+        self._cancel_futures()
+        self._go("end")
+        await self._one_pass_for_callbacks()
+
+    def _conclude(self, exc):
+        """Raise what is to be raised; return true to swallow *exc*."""
+        others = (self._guard.take_back() if self._has_asked
+                  else cancellation.is_asked_by_others(self._guard))
+        cancelled = self._cancelled_error
+        if self._has_asked and not others:
+            cancelled = None
+        elif cancelled is None and (self._task_was_cancelled
+                                    or self._cancel_called):
+            # Nothing runs on as if the tasks had finished.
+            cancelled = cancellation.level_error(self._host)
+        try:
+            if self._base_error is not None:
+                if self._base_error is exc:
+                    return False
+                raise self._base_error
+            if self._errors:
+                self._guard.ask_again()
+                raise BaseExceptionGroup("unhandled errors in a supervisor",
+                                         self._errors)
+            if cancelled is None or cancelled is exc:
+                return cancelled is None
+            raise cancelled
+        finally:
+            cancelled = exc = None
+
+    def _forget_all(self):
+        # What holds a view still comes to the loop.
+        if self._state is not _State.CLOSED:
+            self._go_on_from_crash()
+        self._guard.leave()
+        self._guard = self._host = self._wake = None
+        self._errors = self._base_error = self._cancelled_error = None
+        self._books.clear()
+        self.__dict__.pop("_outer", None)
+        self.__dict__.pop("_inner", None)
+
+    def _go_on_from_crash(self):
+        """The exit was cut short: its task was closed, or a bug raised."""
+        if self._state is not _State.ABORTING:
+            self._abort()
+        self._drops = True
+        self._go("end")
+
+    # Waiting.
+
+    async def _until(self, condition, *args):
+        """Wait until condition(*args) is true, or the supervisor aborts."""
+        before = self._state
+        while not condition(*args) and self._state is before:
+            self._wake = self._loop.create_future()
+            try:
+                await self._guard.wait(self._wake,
+                                       hide=before is _State.ABORTING)
+            except exceptions.CancelledError as exc:
+                self._cancelled_error = exc
+                self._abort()
+            finally:
+                self._wake = None
+
+    async def _one_pass_for_callbacks(self):
+        if self._has_callbacks or self._has_machinery_callbacks:
+            self._has_callbacks = self._has_machinery_callbacks = False
+            await self._one_pass()
+
+    async def _one_pass(self):
+        """Wait until all that is ready now has run."""
+        marker = self._passes + 1
+        self._loop.call_soon(self._passed)
+        while self._passes < marker:
+            await self._until(lambda: self._passes >= marker)
+
+    def _passed(self):
+        self._passes += 1
+        self._changed()
+
+    def _changed(self):
+        """Something is gone: go on with what waits for that."""
+        if (self._state is _State.ABORTING and not self._futures_are_cancelled
+                and self._has_none(*_RUN_BY_THEMSELVES)):
+            if self._has_machinery_callbacks:
+                # Perhaps a connection_lost() that runs in this pass.
+                self._has_machinery_callbacks = False
+                self._loop.call_soon(self._changed)
+            else:
+                self._cancel_futures()
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _is_over(self):
+        return (self._futures_are_cancelled
+                and self._has_none(*_RUN_BY_THEMSELVES, *_MAY_WAIT))
+
+    def _has_none(self, *kinds):
+        return not any(self._books.get(kind) for kind in kinds)
+
+    # The state.
+
+    def _go(self, event):
+        with self._lock:
+            self._state = _NEXT[event, self._state]
+
+    # Callbacks that are ready are dropped from now on.
+    _drops = False
+
+    def cancel(self, msg=None):
+        """End everything: what is owned, and the block.
+
+        The block then exits without an error of its own.  *msg* is the text
+        of the CancelledErrors.  Does nothing after the end; a supervisor that
+        is not entered yet is cancelled when it is.
+        """
+        if not self._cancel_called:
+            self._cancel_called = True
+            self._cancel_msg = msg
+        self._abort()
+
+    def _abort(self):
+        """Request the end of everything, at once."""
+        if ("abort", self._state) not in _NEXT:
+            return
+        self._drops = True
+        self._go("abort")
+        if not self._is_exiting:
+            self._has_asked = True
+            self._guard.ask(self._cancel_msg)
+        with cancellation.from_outside():
+            for kind in _Kind:
+                self._release(kind)
+        self._changed()
+
+    def _release(self, kind):
+        """Let go of everything of a kind: gently, unless it aborts."""
+        books = self._books.get(kind)
+        if not books:
+            return
+        release = _RELEASE[kind]
+        for thing in list(books.values()):
+            try:
+                release(self, thing)
+            except BaseException as exc:
+                self._add_error(exc)
+        if kind in _GONE_WHEN_RELEASED:
+            books.clear()
+
+    def _cancel_futures(self):
+        self._futures_are_cancelled = True
+        for future in list(self._futures):
+            future.cancel()
+        self._futures.clear()
+
+    # Failures.
+
+    def _fail(self, context):
+        """Nobody has handled an exception; *context* is as the exception
+        handler of a loop gets it."""
+        exc = context["exception"]
+        if self._errors is None:
+            # The block was left before.
+            self._loop.call_exception_handler(context)
+            return
+        if isinstance(exc, _Refusal) and exc.supervisor is self:
+            logger.debug("%s", context["message"], exc_info=exc)
+            return
+        if context["message"].startswith("Fatal error: protocol."):
+            # As it is going to be: its protocol is told of the error.
+            context["transport"]._force_close(exc)
+        if not self._is_handled(context):
+            self._add_error(exc)
+            self._abort()
+
+    def _is_handled(self, context):
+        if self._failure_handler is None:
+            return False
+        try:
+            if not self._failure_handler(context):
+                return False
+        except BaseException as exc:
+            self._add_error(context["exception"])
+            self._add_error(exc)
+            return False
+        self._drop_failed(context)
+        return True
+
+    def _add_error(self, exc):
+        if isinstance(exc, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+            if self._base_error is None:
+                self._base_error = exc
+        elif not any(exc is other for other in self._errors):
+            self._errors.append(exc)
+
+    def _drop_failed(self, context):
+        """Let go of the one resource whose exception was handled."""
+        handle = context.get("handle")
+        for key, registration in list(self._of(_Kind.REGISTRATION).items()):
+            if registration.handle is handle and key[0] != "signal":
+                registration.remove()
+                self._forget(_Kind.REGISTRATION, key)
+                return
+        transport = self._failed_transport(context, handle)
+        if (transport is not None
+                and not isinstance(transport, transports.DatagramTransport)):
+            _abort_transport(transport)
+
+    def _failed_transport(self, context, handle):
+        """Return the owned transport that an exception is of, or None."""
+        wanted = [context.get("transport"), context.get("protocol")]
+        if handle is not None and handle._callback is not None:
+            wanted.append(getattr(handle._callback, "__self__", None))
+            wanted.extend(handle._args[:1])
+        wanted = [thing for thing in wanted if thing is not None]
+        for transport in itertools.chain(
+                self._of(_Kind.PROCESS).values(),
+                self._of(_Kind.TRANSPORT).values()):
+            if any(thing is layer for layer in _layers(transport)
+                   for thing in wanted):
+                return transport
+        return None
+
+    # Books.
+
+    def _of(self, kind):
+        return self._books.get(kind, {})
+
+    def _own(self, kind, key, thing):
+        self._books.setdefault(kind, {})[key] = thing
+
+    def _forget(self, kind, key):
+        if self._of(kind).pop(key, None) is not None:
+            self._changed()
+
+    def owned(self):
+        """Return a list of what is owned and alive, in no special order:
+        servers, tasks, futures of jobs, transports, handles and futures."""
+        alive = [thing for kind in _Kind if kind is not _Kind.CALL
+                 for thing in self._alive(kind)]
+        return alive + self._alive_callbacks() + self._alive_futures()
+
+    def _alive(self, kind):
+        for thing in list(self._of(kind).values()):
+            if isinstance(thing, _Job):
+                yield thing.future
+            elif isinstance(thing, _Registration):
+                if thing.is_ours():
+                    yield thing.handle
+            else:
+                yield thing
+
+    def _alive_callbacks(self):
+        outer = self.__dict__.get("_outer")
+        return [handle for handle in list(self._loop._ready)
+                if outer is not None and handle._loop is outer
+                and not handle._cancelled]
+
+    def _alive_futures(self):
+        return [future for future in list(self._futures) if not future.done()]
+
+    # Refusals.
+
+    def _check_open(self):
+        if self._state not in _FOR_WORK:
+            raise _Refusal(self)
+
+    def _check_callbacks(self):
+        """Return true if callbacks are made, but cancelled."""
+        if self._state in _FOR_CALLBACKS:
+            return False
+        if self._state is _State.ABORTING:
+            return True
+        raise _Refusal(self)
+
+    # Callbacks.
+
+    def call_soon(self, callback, *args, context=None):
+        if self._state not in _FOR_CALLBACKS and self._check_callbacks():
+            return self._cancelled(events.Handle(callback, args, self._loop,
+                                                 context))
+        self._has_callbacks = True
+        return _from_caller(
+            self._outer.call_soon(callback, *args, context=context))
+
+    def call_soon_threadsafe(self, callback, *args, context=None):
+        with self._lock:
+            if self._check_callbacks():
+                return self._cancelled(events.Handle(
+                    callback, args, self._loop, context))
+            self._has_callbacks = True
+            return _from_caller(self._outer.call_soon_threadsafe(
+                callback, *args, context=context))
+
+    def call_later(self, delay, callback, *args, context=None):
+        if delay is None:
+            raise TypeError('delay must not be None')
+        return _from_caller(self.call_at(
+            self._loop.time() + delay, callback, *args, context=context))
+
+    def call_at(self, when, callback, *args, context=None):
+        if self._state not in _FOR_CALLBACKS and self._check_callbacks():
+            return self._cancelled(events.TimerHandle(
+                when, callback, args, self._loop, context))
+        return _from_caller(
+            self._outer.call_at(when, callback, *args, context=context))
+
+    @staticmethod
+    def _cancelled(handle):
+        handle.cancel()
+        return handle
+
+    # Futures, tasks and jobs.
+
+    def create_future(self):
+        is_cancelled = self._check_callbacks()
+        future = self._loop.create_future()
+        if is_cancelled:
+            future.cancel()
+        else:
+            future._owner = self._inner
+            self._futures.add(future)
+        return future
+
+    def create_task(self, coro, **kwargs):
+        if self._state not in _FOR_WORK:
+            coro.close()
+            raise _Refusal(self)
+        return _from_caller(cancellation.create_below(
+            self._guard, self._loop.create_task, coro, **kwargs))
+
+    def _adopt(self, task):
+        """Take a new task, before its first step."""
+        self._own(_Kind.TASK, id(task), task)
+        task._owner = self._inner
+        if self._guard.node.parent is not None:
+            self._guard.node.adopt(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task):
+        if task.cancelled():
+            self._task_was_cancelled = True
+        elif (exc := task.exception()) is not None:
+            if isinstance(exc, (KeyboardInterrupt, SystemExit)):
+                self._add_error(exc)
+                self._abort()
+            else:
+                self._fail({"message": f"Unhandled exception in {task!r}",
+                            "exception": exc, "task": task})
+        self._forget(_Kind.TASK, id(task))
+
+    def run_in_executor(self, executor, func, *args):
+        self._check_open()
+        job = _Job(self, func)
+        if executor is None:
+            # Its threads run whatever is callable.
+            future = self._loop.run_in_executor(None, job, *args)
+        else:
+            future = self._loop.run_in_executor(_Recorder(executor, job),
+                                                func, *args)
+        job.begin(future)
+        return future
+
+    # Readers, writers and signal handlers.
+
+    def add_reader(self, fd, callback, *args):
+        self._check_open()
+        self._outer.add_reader(fd, callback, *args)
+
+    def add_writer(self, fd, callback, *args):
+        self._check_open()
+        self._outer.add_writer(fd, callback, *args)
+
+    def remove_reader(self, fd):
+        self._books.get(_Kind.REGISTRATION, {}).pop(("reader", fd), None)
+        return self._loop.remove_reader(fd)
+
+    def remove_writer(self, fd):
+        self._books.get(_Kind.REGISTRATION, {}).pop(("writer", fd), None)
+        return self._loop.remove_writer(fd)
+
+    def add_signal_handler(self, sig, callback, *args):
+        self._check_open()
+        replaced = _replaced_handler(self._loop, sig)
+        key = ("signal", sig)
+        ours = self._of(_Kind.REGISTRATION).get(key)
+        self._outer.add_signal_handler(sig, callback, *args)
+        if ours is not None and replaced[0] is ours.handle:
+            replaced = ours.replaced
+        self._own(_Kind.REGISTRATION, key, _SignalRegistration(
+            self._loop, sig, self._loop._signal_handlers[sig], replaced))
+
+    def remove_signal_handler(self, sig):
+        self._books.get(_Kind.REGISTRATION, {}).pop(("signal", sig), None)
+        return self._loop.remove_signal_handler(sig)
+
+    # Connections, servers and processes.
+
+    async def _call(self, name, args, kwargs):
+        """Await what the view's method of that name does."""
+        self._check_open()
+        task = tasks.current_task(self._loop)
+        if task is self._host or id(task) in self._of(_Kind.TASK):
+            # It is cancelled itself.
+            return await getattr(self._inner, name)(*args, **kwargs)
+        call = _Call(task)
+        self._own(_Kind.CALL, id(call), call)
+        try:
+            return await getattr(self._inner, name)(*args, **kwargs)
+        except exceptions.CancelledError:
+            if call.take_back():
+                raise _Refusal(self) from None
+            raise
+        finally:
+            call.leave()
+            self._forget(_Kind.CALL, id(call))
+
+    async def _create_server(self, name, args, kwargs):
+        server = await self._call(name, args, kwargs)
+        self._own(_Kind.SERVER, id(server), server)
+        if self._state not in _FOR_WORK:
+            _close_server(self, server)
+            raise _Refusal(self)
+        return server
+
+    async def start_tls(self, transport, *args, **kwargs):
+        self._check_open()
+        self._take_over(_bottom(transport))
+        return await self._call("start_tls", (transport, *args), kwargs)
+
+    def _take_over(self, transport):
+        """Own a transport that was made without this supervisor."""
+        if id(transport) not in self._of(_Kind.TRANSPORT):
+            if getattr(transport, "_loop", None) is self._loop:
+                transport._loop = self._inner
+                self._transport_made(transport)
+
+    def _transport_made(self, transport):
+        kind = (_Kind.PROCESS
+                if isinstance(transport, transports.SubprocessTransport)
+                else _Kind.TRANSPORT)
+        self._own(kind, id(transport), transport)
+        if self._state not in _FOR_WORK:
+            # It is being made: its protocol is told of the connection first.
+            self._loop.call_soon(_abort_transport, transport)
+
+    def _transport_lost(self, transport):
+        if id(transport) in self._of(_Kind.PROCESS):
+            transport.close()  # Nobody else needs to say so.
+        for kind in _Kind.PROCESS, _Kind.TRANSPORT:
+            self._forget(kind, id(transport))
+
+    def _add_machinery(self, task):
+        self._own(_Kind.MACHINERY, id(task), task)
+        task.add_done_callback(self._machinery_done)
+
+    def _machinery_done(self, task):
+        self._forget(_Kind.MACHINERY, id(task))
+
+    def _forget_closed_servers(self):
+        for server in list(self._of(_Kind.SERVER).values()):
+            if server._is_closed():
+                # Its connections are awaited by the supervisor.
+                server._wakeup()
+                self._forget(_Kind.SERVER, id(server))
+
+    # The rest.
+
+    def create_supervisor(self, *, name=None, failure_handler=None):
+        return self._loop.create_supervisor(name=name,
+                                            failure_handler=failure_handler)
+
+    def __getattr__(self, name):
+        # What a loop offers beyond the common API.
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no "
+                                 f"attribute {name!r}")
+        return getattr(self._loop, name)
+
+
+# How each method of a loop that is not written out above is offered.
+
+_ALLOCATING = (
+    "create_connection", "create_unix_connection", "connect_accepted_socket",
+    "create_datagram_endpoint", "connect_read_pipe", "connect_write_pipe",
+    "subprocess_exec", "subprocess_shell",
+)
+_SERVING = ("create_server", "create_unix_server")
+_PASSED_ON = (
+    "time", "is_running", "is_closed", "get_debug", "set_debug",
+    "get_task_factory", "set_task_factory",
+    "get_exception_handler", "set_exception_handler",
+    "default_exception_handler", "call_exception_handler",
+    "getaddrinfo", "getnameinfo", "sendfile",
+    "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into",
+    "sock_sendall", "sock_sendto", "sock_connect", "sock_accept",
+    "sock_sendfile", "_timer_handle_cancelled",
+)
+_REFUSED = (
+    "run_forever", "run_until_complete", "stop", "close",
+    "shutdown_asyncgens", "shutdown_default_executor", "set_default_executor",
+)
+
+
+def _offer(names, make):
+    for name in names:
+        method = make(name)
+        method.__name__ = name
+        method.__qualname__ = f"Supervisor.{name}"
+        method.__doc__ = getattr(events.AbstractEventLoop, name).__doc__
+        setattr(Supervisor, name, method)
+
+
+def _allocating(name):
+    async def method(self, *args, **kwargs):
+        return await self._call(name, args, kwargs)
+    return method
+
+
+def _serving(name):
+    async def method(self, *args, **kwargs):
+        return await self._create_server(name, args, kwargs)
+    return method
+
+
+def _passed_on(name):
+    def method(self, *args, **kwargs):
+        return getattr(self._loop, name)(*args, **kwargs)
+    return method
+
+
+def _refused(name):
+    def method(self, *args, **kwargs):
+        raise RuntimeError(f"a supervisor has no {name}(): "
+                           f"use that of the loop, {self._loop!r}")
+    return method
+
+
+_offer(_ALLOCATING, _allocating)
+_offer(_SERVING, _serving)
+_offer(_PASSED_ON, _passed_on)
+_offer(_REFUSED, _refused)
+
+
+class _Host(cancellation.GroupGuard):
+    """The part of a supervisor that cancels its host and takes in tasks."""
+
+    def __init__(self, host, supervisor):
+        super().__init__(host)
+        self._supervisor = supervisor
+
+    def adopt(self, task):
+        """Take a new task, before its first step."""
+        self._supervisor._adopt(task)
+
+
+# What is owned.
+
+class _Job:
+    """A call in an executor."""
+
+    def __init__(self, supervisor, func):
+        self.supervisor = supervisor
+        self.future = None
+        self._func = func
+        # Under the lock: it has begun in its thread, and ended there; it is
+        # not to begin any more.
+        self._lock = threading.Lock()
+        self._has_begun = self._has_ended = self._is_cancelled = False
+
+    def begin(self, future):
+        self.future = future
+        self.supervisor._own(_Kind.JOB, id(self), self)
+        future.add_done_callback(self._future_done)
+
+    def __call__(self, *args):
+        """Run in a thread of the default executor."""
+        with self._lock:
+            if self._is_cancelled:
+                return None
+            self._has_begun = True
+        try:
+            return self._func(*args)
+        finally:
+            self.ended()
+
+    def submitted(self, future):
+        """Another executor has taken it."""
+        # It cannot tell when it begins.
+        self._has_begun = True
+        future.add_done_callback(lambda future: self.ended())
+
+    def ended(self):
+        self._has_ended = True
+        try:
+            self.supervisor._loop.call_soon_threadsafe(self._look)
+        except RuntimeError:
+            pass  # The loop is closed.
+
+    def cancel(self):
+        with self._lock:
+            self._is_cancelled = not self._has_begun
+        self.future.cancel()
+
+    def _future_done(self, future):
+        if future.cancelled():
+            with self._lock:
+                self._is_cancelled = not self._has_begun
+        self._look()
+
+    def _look(self):
+        if self.future.done() and (self._has_ended or self._is_cancelled):
+            self.supervisor._forget(_Kind.JOB, id(self))
+
+
+class _Recorder:
+    """An executor that a job is told of by another one."""
+
+    def __init__(self, executor, job):
+        self._executor = executor
+        self._job = job
+
+    def submit(self, func, /, *args):
+        future = self._executor.submit(func, *args)
+        self._job.submitted(future)
+        return future
+
+
+class _Call(cancellation.Guard):
+    """A call in flight of a task that is not owned."""
+
+    def __init__(self, task):
+        self._is_asked = False
+        cancellation.begin(self, task)
+
+    def end(self):
+        if not self._is_asked:
+            self._is_asked = True
+            cancellation.ask(self)
+
+    def take_back(self):
+        """Return true if it was ended, and nobody else cancels the task."""
+        if not self._is_asked:
+            return False
+        self._is_asked = False
+        cancellation.withdraw(self)
+        return not cancellation.is_asked_by_others(self)
+
+    def leave(self):
+        self.take_back()
+        cancellation.leave(self)
+
+
+class _Registration:
+    """A reader or a writer."""
+
+    def __init__(self, handle, remove):
+        self.handle = handle
+        self._remove = remove
+
+    def is_ours(self):
+        # The loop cancels the handle of one that is removed or replaced.
+        return not self.handle._cancelled
+
+    def remove(self):
+        if self.is_ours():
+            self._remove()
+
+
+class _SignalRegistration(_Registration):
+    """A signal handler."""
+
+    def __init__(self, loop, sig, handle, replaced):
+        self.handle = handle
+        self.replaced = replaced
+        self._loop = loop
+        self._sig = sig
+
+    def is_ours(self):
+        return self._loop._signal_handlers.get(self._sig) is self.handle
+
+    def _remove(self):
+        # It may be ready to run.
+        self.handle.cancel()
+        handle, handler = self.replaced
+        if handle is not None and not handle._cancelled:
+            self._loop._signal_handlers[self._sig] = handle
+            return
+        self._loop.remove_signal_handler(self._sig)
+        if handle is None and handler is not None:
+            signal.signal(self._sig, handler)
+
+
+def _replaced_handler(loop, sig):
+    """Return the loop's handle for a signal and its handler in Python."""
+    loop._check_signal(sig)
+    return loop._signal_handlers.get(sig), signal.getsignal(sig)
+
+
+# How each kind is released.
+
+def _close_server(supervisor, server):
+    server.close()
+    # wait_closed() does not wait for connections: the supervisor does.
+    server._wakeup()
+    supervisor._of(_Kind.SERVER).pop(id(server), None)
+
+
+def _release_task(supervisor, task):
+    if not task.done():
+        task.cancel(supervisor._cancel_msg)
+
+
+def _release_process(supervisor, process):
+    if supervisor._state is _State.ABORTING:
+        _abort_transport(process)
+    elif (stdin := process._pipes.get(0)) is not None:
+        stdin.pipe.close()
+
+
+def _release_transport(supervisor, transport):
+    if supervisor._state is _State.ABORTING:
+        _abort_transport(transport)
+    else:
+        *_, top = _layers(transport, of_protocols=False)
+        top.close()
+
+
+def _abort_transport(transport):
+    # Processes and read pipes have none; closing them does not wait.
+    abort = getattr(transport, "abort", transport.close)
+    try:
+        abort()
+    except NotImplementedError:
+        transport.close()
+
+
+_RELEASE = {
+    _Kind.SERVER: _close_server,
+    _Kind.TASK: _release_task,
+    _Kind.JOB: lambda supervisor, job: job.cancel(),
+    _Kind.CALL: lambda supervisor, call: call.end(),
+    _Kind.PROCESS: _release_process,
+    _Kind.TIMER: lambda supervisor, timer: timer.cancel(),
+    _Kind.REGISTRATION: lambda supervisor, registration: registration.remove(),
+    _Kind.TRANSPORT: _release_transport,
+    _Kind.MACHINERY: _release_task,
+}
+_GONE_WHEN_RELEASED = {_Kind.TIMER, _Kind.REGISTRATION}
+
+
+def _layers(transport, of_protocols=True):
+    """Iterate over a transport, its protocol, and those of TLS over it."""
+    while True:
+        yield transport
+        protocol = transport.get_protocol()
+        if of_protocols:
+            yield protocol
+        transport = getattr(protocol, "_app_transport", None)
+        if (not isinstance(protocol, sslproto.SSLProtocol)
+                or transport is None):
+            return
+
+
+def _bottom(transport):
+    """Return the transport below all layers of TLS."""
+    while (protocol := getattr(transport, "_ssl_protocol", None)) is not None:
+        transport = protocol._transport
+    return transport
+
+
+def _from_caller(made):
+    """In debug mode: the handle or task was made by our caller."""
+    if getattr(made, "_source_traceback", None):
+        del made._source_traceback[-1]
+    return made
+
+
+# Views.
+
+def _override(function):
+    """Make a method of a view.
+
+    A data descriptor, as the instance dictionary is the loop's: a method that
+    someone has patched there would hide others.
+    """
+    return property(functools.partial(types.MethodType, function))
+
+
+class _OwnedHandle(events.Handle):
+    """A callback that is dropped if its supervisor aborts first."""
+
+    __slots__ = ()
+
+    def _run(self):
+        if self._loop._supervisor._drops:
+            self.cancel()
+        else:
+            super()._run()
+        self = None  # Needed to break cycles when an exception occurs.
+
+
+class _OwnedTimerHandle(events.TimerHandle):
+    """A timer that its supervisor forgets when it runs."""
+
+    __slots__ = ()
+
+    def _run(self):
+        supervisor = self._loop._supervisor
+        supervisor._of(_Kind.TIMER).pop(id(self), None)
+        if supervisor._drops:
+            self.cancel()
+        else:
+            super()._run()
+        self = None  # Needed to break cycles when an exception occurs.
+
+
+class _View:
+    """What both views of a loop do otherwise."""
+
+    __slots__ = ()
+
+    _TimerHandle = _OwnedTimerHandle
+
+    def __repr__(self):
+        return f"<view of {self._supervisor._loop!r}>"
+
+    def __del__(self):
+        pass  # The loop goes on.
+
+    @_override
+    def call_exception_handler(self, context):
+        if _is_failure(context):
+            self._supervisor._fail(context)
+        else:
+            self._supervisor._loop.call_exception_handler(context)
+
+    @_override
+    def call_at(self, when, callback, *args, context=None):
+        timer = super().call_at(when, callback, *args, context=context)
+        self._supervisor._own(_Kind.TIMER, id(timer), timer)
+        return _from_caller(timer)
+
+    @_override
+    def _timer_handle_cancelled(self, handle):
+        self._supervisor._of(_Kind.TIMER).pop(id(handle), None)
+        super()._timer_handle_cancelled(handle)
+
+
+class _OuterView(_View):
+    """The loop of the callbacks that a supervisor owns."""
+
+    __slots__ = ()
+
+    _Handle = _OwnedHandle
+
+    @_override
+    def _add_reader(self, fd, callback, *args):
+        handle = super()._add_reader(fd, callback, *args)
+        remove = functools.partial(self._supervisor._loop._remove_reader, fd)
+        self._supervisor._own(_Kind.REGISTRATION, ("reader", fd),
+                              _Registration(handle, remove))
+        return handle
+
+    @_override
+    def _add_writer(self, fd, callback, *args):
+        handle = super()._add_writer(fd, callback, *args)
+        remove = functools.partial(self._supervisor._loop._remove_writer, fd)
+        self._supervisor._own(_Kind.REGISTRATION, ("writer", fd),
+                              _Registration(handle, remove))
+        return handle
+
+
+class _InnerView(_View):
+    """The loop of transports, servers and processes."""
+
+    __slots__ = ()
+
+    @_override
+    def create_future(self):
+        return self._supervisor._loop.create_future()
+
+    @_override
+    def create_task(self, coro, **kwargs):
+        task = self._supervisor._loop.create_task(coro, **kwargs)
+        self._supervisor._add_machinery(task)
+        return task
+
+    @_override
+    def run_in_executor(self, executor, func, *args):
+        return self._supervisor._loop.run_in_executor(executor, func, *args)
+
+    @_override
+    def _call_soon(self, callback, args, context):
+        self._supervisor._has_machinery_callbacks = True
+        return super()._call_soon(callback, args, context)
+
+    @_override
+    def _start_serving(self, protocol_factory, *args, **kwargs):
+        if not isinstance(protocol_factory, _Factory):
+            protocol_factory = _Factory(self, protocol_factory)
+        super()._start_serving(protocol_factory, *args, **kwargs)
+
+    @_override
+    def _stop_serving(self, sock):
+        super()._stop_serving(sock)
+        self._supervisor._forget_closed_servers()
+
+    @_override
+    def _transport_made(self, transport):
+        self._supervisor._transport_made(transport)
+
+    @_override
+    def _transport_lost(self, transport):
+        self._supervisor._transport_lost(transport)
+
+    @_override
+    def _is_protocol_error(self, message):
+        return message.startswith(_MESSAGES_OF_PROTOCOLS)
+
+    @_override
+    def _get_real_loop(self):
+        return self._supervisor._loop
+
+
+class _Factory:
+    """A protocol factory of a server; what it raises is a failure."""
+
+    def __init__(self, view, factory):
+        self._view = view
+        self._factory = factory
+
+    def __call__(self):
+        try:
+            return self._factory()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._view.call_exception_handler({
+                "message": f"protocol factory {self._factory!r} failed",
+                "exception": exc,
+            })
+            raise
+
+
+def _is_failure(context):
+    """Ask if someone's code raised, and not the operating system."""
+    exc = context.get("exception")
+    if exc is None or isinstance(exc, exceptions.CancelledError):
+        return False
+    if "handle" in context or "task" in context:
+        return True
+    message = context["message"]
+    if message == _ACCEPT_FAILED:
+        return False  # A factory's error has been reported.
+    return (not isinstance(exc, OSError)
+            or message.startswith(_MESSAGES_OF_PROTOCOLS))
+
+
+# Of errors that are no OSErrors of the operating system.
+_MESSAGES_OF_PROTOCOLS = (
+    "Fatal error: protocol.", "protocol",
+    # These two are reported for OSErrors of protocols only.
+    "Fatal error on SSL protocol", "Error calling eof_received()",
+)
+_ACCEPT_FAILED = "Error on transport creation for incoming connection"
+
+@functools.lru_cache(maxsize=16)
+def _view_class(kind, loop_class):
+    return type(kind.__name__, (kind, loop_class),
+                {"__slots__": ("_supervisor",), "__module__": __name__})
+
+
+def _view(kind, supervisor):
+    loop = supervisor._loop
+    view = object.__new__(_view_class(kind, type(loop)))
+    view.__dict__ = loop.__dict__
+    view._supervisor = supervisor
+    return view
