@@ -516,8 +516,7 @@ class _Rules:
         task = self.task
         if not task._must_cancel:
             return
-        held, self.pending[:] = self._sort(self.pending)
-        self.held.extend(held)
+        self.held.extend(self._take(self.pending, True))
         if self.pending:
             task._cancel_message = self.pending[-1].msg
         else:
@@ -526,7 +525,7 @@ class _Rules:
 
     def release(self):
         """A shield is gone: what it held is delivered or pending now."""
-        self.held[:], freed = self._sort(self.held)
+        freed = self._take(self.held, False)
         if not freed:
             return
         task, msg = self.task, freed[-1].msg
@@ -555,12 +554,14 @@ class _Rules:
         if self.pending:
             self.pending.clear()
 
-    def _sort(self, requests):
-        """Return those of *requests* that something holds, and the others."""
-        held, others = [], []
-        for request in requests:
-            (held if self._is_held(request.origin) else others).append(request)
-        return held, others
+    def _take(self, requests, is_held):
+        """Take those out of *requests* that something holds, or the others."""
+        taken = [request for request in requests
+                 if self._is_held(request.origin) is is_held]
+        # Not less what was taken: a signal handler may have added one.
+        requests[:] = [request for request in requests
+                       if self._is_held(request.origin) is not is_held]
+        return taken
 
     def _is_held(self, origin):
         """Ask if something that holds stands between here and *origin*."""
@@ -774,10 +775,24 @@ def cancel_from_outside(task):
     """Call task.cancel(); return the Request, or None if it is none that
     waits."""
     before = _waiting_requests(task)
-    with from_outside():
+    with from_outside(), _asking_for_nobody(task):
         task.cancel()
     return next((request for request in reversed(_waiting_requests(task))
                  if request not in before), None)
+
+
+@contextlib.contextmanager
+def _asking_for_nobody(task):
+    """In the block, a cancel() is not for the ask() that it interrupts."""
+    canceller = getattr(task, "_canceller", None)
+    asking = None
+    if canceller is not None:
+        asking, canceller.asking = canceller.asking, None
+    try:
+        yield
+    finally:
+        if canceller is not None:
+            canceller.asking = asking
 
 
 def _waiting_requests(task):

@@ -268,9 +268,12 @@ def _find_misuse(scope):
     """Return what is wrong with leaving the block here, or None."""
     # First, as a loop's methods can run any code.
     task = _current_task()
-    if scope._state is not _State.OPEN:
+    if scope._state is _State.NEW:
         return (f"{scope!r} is left, but is not entered: use it in a with "
                 "statement")
+    if scope._state is _State.CLOSED:
+        return (f"{scope!r} is left again, or after its task has ended: leave "
+                "it once, in its task")
     if task is not scope._canceller.task:
         return (f"{scope!r} is left in {task!r}, but was entered in "
                 f"{scope._canceller.task!r}: leave it there")
@@ -283,16 +286,29 @@ def _find_misuse(scope):
 def _exit_wrongly(scope, exc_type, wrong=None):
     if wrong is None:
         wrong = _find_misuse(scope)
+    if exc_type is not None and _is_only_passed(scope, exc_type):
+        _close_from_anywhere(scope)
+        return False
     _check_thread(scope, "leave")
-    canceller = scope._canceller
     scope._abandon()
-    if canceller is not None and exc_type is not None:
-        task = _current_task()
-        if (task is None or exc_type is GeneratorExit
-                and task is not canceller.task):
-            # The coroutine is destroyed: no one is doing it wrong.
-            return False
     raise RuntimeError(wrong)
+
+
+def _is_only_passed(scope, exc_type):
+    """Ask if no one is doing it wrong: an exception goes through a block that
+    has been closed before, or whose coroutine is destroyed."""
+    if scope._canceller is None:
+        return scope._state is _State.CLOSED
+    task = _current_task()
+    return task is None or (exc_type is GeneratorExit
+                            and task is not scope._canceller.task)
+
+
+def _close_from_anywhere(scope):
+    if _is_elsewhere(scope) and not scope._canceller.loop.is_closed():
+        scope._canceller.loop.call_soon_threadsafe(scope._abandon)
+    else:
+        scope._abandon()
 
 
 def _exit_in(scope, exc):

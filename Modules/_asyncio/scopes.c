@@ -1114,5 +1114,8 @@ asyncio_scopes_init(PyObject *module, ScopeState *state)
         return -1;
     }
     state->scope_type->tp_vectorcall = scope_vectorcall;
+    if (asyncio_mark_coroutines(module, state->scope_type) < 0) {
+        return -1;
+    }
     return PyModule_AddFunctions(module, scope_functions);
 }

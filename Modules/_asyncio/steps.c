@@ -1,7 +1,9 @@
 /* Step: what a coroutine that never waits is to its await.
 
    __aenter__() and __aexit__() in C return one: nothing happens before it is
-   awaited, and then it ends at once.  */
+   awaited, and then it ends at once.  These methods are CoroutineMethods, of
+   which inspect.iscoroutinefunction() is true: whoever calls them for someone
+   else (unittest, mock) asks that of the class.  */
 
 #ifndef Py_BUILD_CORE_BUILTIN
 #  define Py_BUILD_CORE_MODULE 1
@@ -9,6 +11,7 @@
 
 #include "Python.h"
 #include "pycore_pyerrors.h"      // _PyErr_FormatFromCause()
+#include <stddef.h>                // offsetof()
 #include "scopes.h"
 
 typedef struct {
@@ -225,3 +228,160 @@ PyType_Spec asyncio_step_spec = {
               | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION),
     .slots = step_slots,
 };
+
+/* --- CoroutineMethod --- */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *method;   /* strong; the method in C, as its type had it */
+} CoroutineMethodObject;
+
+static inline PyObject *
+method_in_c(PyObject *op)
+{
+    return ((CoroutineMethodObject *)op)->method;
+}
+
+static PyObject *
+coroutine_method_vectorcall(PyObject *op, PyObject *const *args, size_t nargsf,
+                            PyObject *kwnames)
+{
+    PyObject *method = method_in_c(op);
+    return ((PyMethodDescrObject *)method)->vectorcall(method, args, nargsf,
+                                                       kwnames);
+}
+
+/* As fast as binding any method in C; what is bound has no mark.  */
+static PyObject *
+coroutine_method_bind(PyObject *op, PyObject *obj, PyObject *type)
+{
+    if (obj == NULL) {
+        return Py_NewRef(op);
+    }
+    PyObject *method = method_in_c(op);
+    if (PyObject_TypeCheck(obj, PyDescr_TYPE(method))) {
+        return PyCFunction_New(((PyMethodDescrObject *)method)->d_method, obj);
+    }
+    return Py_TYPE(method)->tp_descr_get(method, obj, type);
+}
+
+/* What inspect.markcoroutinefunction() sets; who asks has imported that.  */
+static PyObject *
+coroutine_mark(PyObject *name)
+{
+    PyObject *inspect_name = PyUnicode_FromString("inspect");
+    if (inspect_name == NULL) {
+        return NULL;
+    }
+    PyObject *inspect = PyImport_GetModule(inspect_name);
+    Py_DECREF(inspect_name);
+    if (inspect == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetObject(PyExc_AttributeError, name);
+        }
+        return NULL;
+    }
+    PyObject *mark = PyObject_GetAttrString(inspect, "_is_coroutine_mark");
+    Py_DECREF(inspect);
+    return mark;
+}
+
+static PyObject *
+coroutine_method_getattro(PyObject *op, PyObject *name)
+{
+    if (PyUnicode_EqualToUTF8(name, "_is_coroutine_marker")) {
+        return coroutine_mark(name);
+    }
+    return PyObject_GetAttr(method_in_c(op), name);
+}
+
+static PyObject *
+coroutine_method_repr(PyObject *op)
+{
+    return PyObject_Repr(method_in_c(op));
+}
+
+static int
+coroutine_method_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(method_in_c(op));
+    return 0;
+}
+
+static void
+coroutine_method_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    Py_DECREF(method_in_c(op));
+    PyObject_GC_Del(op);
+    Py_DECREF(type);
+}
+
+static PyMemberDef coroutine_method_members[] = {
+    {"__vectorcalloffset__", Py_T_PYSSIZET,
+     offsetof(CoroutineMethodObject, vectorcall), Py_READONLY},
+    {NULL}
+};
+
+static PyType_Slot coroutine_method_slots[] = {
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_descr_get, coroutine_method_bind},
+    {Py_tp_getattro, coroutine_method_getattro},
+    {Py_tp_repr, coroutine_method_repr},
+    {Py_tp_dealloc, coroutine_method_dealloc},
+    {Py_tp_traverse, coroutine_method_traverse},
+    {Py_tp_members, coroutine_method_members},
+    {0, NULL},
+};
+
+static PyType_Spec coroutine_method_spec = {
+    .name = "_asyncio.CoroutineMethod",
+    .basicsize = sizeof(CoroutineMethodObject),
+    .flags = (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+              | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR
+              | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION),
+    .slots = coroutine_method_slots,
+};
+
+static int
+mark_method(PyTypeObject *mark, PyTypeObject *type, const char *name)
+{
+    PyObject *methods = PyType_GetDict(type);
+    PyObject *method = PyMapping_GetItemString(methods, name);
+    CoroutineMethodObject *marked = NULL;
+    if (method != NULL) {
+        marked = PyObject_GC_New(CoroutineMethodObject, mark);
+    }
+    int res = -1;
+    if (marked != NULL) {
+        marked->vectorcall = coroutine_method_vectorcall;
+        marked->method = Py_NewRef(method);
+        PyObject_GC_Track((PyObject *)marked);
+        res = PyDict_SetItemString(methods, name, (PyObject *)marked);
+        PyType_Modified(type);
+    }
+    Py_XDECREF(marked);
+    Py_XDECREF(method);
+    Py_DECREF(methods);
+    return res;
+}
+
+int
+asyncio_mark_coroutines(PyObject *module, PyTypeObject *type)
+{
+    PyTypeObject *mark = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &coroutine_method_spec, NULL);
+    if (mark == NULL) {
+        return -1;
+    }
+    int res = 0;
+    if (mark_method(mark, type, "__aenter__") < 0
+        || mark_method(mark, type, "__aexit__") < 0) {
+        res = -1;
+    }
+    Py_DECREF(mark);
+    return res;
+}

@@ -11,4 +11,8 @@ typedef PyObject *(*step_function)(PyObject *owner, PyObject *exc);
 PyObject *asyncio_step_new(PyObject *module, step_function,
                            PyObject *owner, PyObject *exc);
 
+/* Let the __aenter__() and __aexit__() of a new type, which return steps, be
+   known as coroutine functions.  */
+int asyncio_mark_coroutines(PyObject *module, PyTypeObject *type);
+
 #endif  /* !Py_ASYNCIO_STEPS_H */

@@ -701,7 +701,8 @@ asyncio_timeouts_init(PyObject *module, TimeoutState *state)
         }
     }
     state->timeout_type = asyncio_add_type(module, &timeout_spec);
-    if (state->timeout_type == NULL) {
+    if (state->timeout_type == NULL
+        || asyncio_mark_coroutines(module, state->timeout_type) < 0) {
         return -1;
     }
     return PyModule_AddFunctions(module, timeout_functions);

@@ -301,9 +301,10 @@ STORM_LIMIT = 99
             return
 """),
         ("a new shield holds what was asked for from inside of it", """\
-        held, self.pending[:] = self._sort(self.pending)
+        self.held.extend(self._take(self.pending, True))
 """, """\
-        held, self.pending[:] = list(self.pending), []
+        self.held.extend(self.pending)
+        self.pending.clear()
 """),
         ("uncancel() leaves all that is pending", """\
         elif len(self.pending) > outstanding:
@@ -344,15 +345,40 @@ STORM_LIMIT = 99
         return None
 """),
         ("one shield that is gone releases all", """\
-        self.held[:], freed = self._sort(self.held)
+        freed = self._take(self.held, False)
 """, """\
-        self.held[:], freed = [], list(self.held)
+        freed = list(self.held)
+        self.held.clear()
 """),
         ("what is held is searched for what is released", """\
-        self.held[:], freed = self._sort(self.held)
+        freed = self._take(self.held, False)
 """, """\
-        freed = self._sort(self.held)[1]
+        freed = [r for r in self.held if not self._is_held(r.origin)]
         self.held[:] = [r for r in self.held if r not in freed]
+"""),
+        ("what a signal handler adds to what is sorted is lost", """\
+        requests[:] = [request for request in requests
+                       if self._is_held(request.origin) is not is_held]
+""", """\
+        requests[:] = [request for request in list(requests)
+                       if self._is_held(request.origin) is not is_held]
+"""),
+        ("what is pending keeps the place of a block that has ended", """\
+        for request in self.held + self.pending:
+            if request.origin is node:
+""", """\
+        for request in self.held:
+            if request.origin is node:
+"""),
+        ("a timeout takes an interrupt for its own request", """\
+    with from_outside(), _asking_for_nobody(task):
+""", """\
+    with from_outside():
+"""),
+        ("what is to be asked is asked in the next wait, too", """\
+        if self.task is None or self.told or self.handle is not None:
+""", """\
+        if self.task is None or self.told:
 """),
         ("a timeout keeps the place that its scope had", """\
                 inner._origin = node.parent
@@ -733,9 +759,9 @@ STORM_LIMIT = 99
         _look_at_clock(self)
 """),
         ("the error of a coroutine that is destroyed is hidden", """\
-        if (task is None or exc_type is GeneratorExit
+    return task is None or (exc_type is GeneratorExit
 """, """\
-        if (exc_type is GeneratorExit
+    return (exc_type is GeneratorExit
 """),
         ("scopes around a group do not count in its tasks", """\
     return min((n.deadline for n in node.visible() if n.deadline is not None),
@@ -843,8 +869,15 @@ STORM_LIMIT = 99
 """),
         ("a wrong exit leaves the scope open", """\
     scope._abandon()
-    if canceller is not None and""", """\
-    if canceller is not None and"""),
+    raise RuntimeError(wrong)
+""", """\
+    raise RuntimeError(wrong)
+"""),
+        ("what is raised after a task has ended is lost", """\
+        return scope._state is _State.CLOSED
+""", """\
+        return False
+"""),
         ("a scope that is not cancelled absorbs", """\
         return (node.cancelled
 """, """\

@@ -56,6 +56,7 @@ class CleanupTests:
                     self.assertTrue(await condition.wait())
                     self.assertTrue(task.done())
                     self.assertEqual(self.loop.now, 5)
+            self.assertFalse(scope.cancelled_caught)
         self.run_in_loop(main())
 
     def test_an_edge_still_reaches_a_condition(self):

@@ -18,6 +18,7 @@ import weakref
 from asyncio import cancellation
 from asyncio import scopes
 from unittest import mock
+from test import support
 from test.test_asyncio import scopes_support
 
 
@@ -754,6 +755,42 @@ class LevelTests:
             with self.assertRaisesRegex(asyncio.CancelledError, "edge"):
                 await asyncio.checkpoint_if_cancelled()
             asyncio.current_task().uncancel()
+        self.run_in_loop(main())
+
+    def test_a_future_with_a_cancel_of_its_own_is_asked_by_it(self):
+        async def main():
+            asked = []
+
+            def cancel(msg=None):
+                asked.append(msg)
+                return False
+            future = self.loop.create_future()
+            future.cancel = cancel
+            self.loop.call_later(1, future.set_result, 5)
+            with asyncio.CancelScope() as scope:
+                scope.cancel("why")
+                result = await future
+            self.assertEqual((asked, result), (["why"], 5))
+            self.assertFalse(scope.cancelled_caught)
+        self.run_in_loop(main())
+
+    def test_a_wait_that_ends_before_it_was_asked_leaves_the_next_to_be_asked(
+            self):
+        class Future(asyncio.Future):
+            """No plain one: asked in a pass of its own."""
+
+        async def main():
+            first, second = Future(loop=self.loop), Future(loop=self.loop)
+            with asyncio.CancelScope() as outer, asyncio.CancelScope() as inner:
+                def end():
+                    first.set_result(1)
+                    outer.cancel()
+                    inner.shield = True
+                    inner.shield = False
+                self.loop.call_later(1, end)
+                self.assertEqual(await first, 1)
+                await second
+            self.assertTrue(outer.cancelled_caught)
         self.run_in_loop(main())
 
 
@@ -2245,6 +2282,18 @@ class ShieldTests:
             self.assertEqual(self.loop.now, 5)
         self.run_in_loop(main())
 
+    def test_a_request_that_is_pending_as_its_block_ends_is_from_around(self):
+        async def main():
+            with asyncio.CancelScope(shield=True):
+                with asyncio.CancelScope(shield=True):
+                    asyncio.current_task().cancel("within")
+                with asyncio.CancelScope(shield=True):
+                    pass
+                with self.assertRaisesRegex(asyncio.CancelledError, "within"):
+                    await asyncio.sleep(1)
+            asyncio.current_task().uncancel()
+        self.run_in_loop(main())
+
 
 class CornerTests:
 
@@ -2808,7 +2857,7 @@ class MisuseTests:
 
         async def main():
             nonlocal scope
-            with self.assertRaisesRegex(RuntimeError, "not entered"):
+            with self.assertRaisesRegex(RuntimeError, "left again"):
                 with asyncio.CancelScope() as entered:
                     scope = entered
             scope = None
@@ -2837,6 +2886,82 @@ class MisuseTests:
             await scope.__aenter__()
             self.assertFalse(await scope.__aexit__(None, b"no exception", None))
         self.run_in_loop(main())
+
+    async def scoped_generator(self):
+        with asyncio.move_on_after(10):
+            yield 1
+            yield 2
+
+    async def leave_open(self, generators):
+        """Return in the block of a generator, which stays."""
+        generators.append(self.scoped_generator())
+        async for _ in generators[-1]:
+            break
+
+    def test_a_generator_may_be_closed_after_its_task_has_ended(self):
+        async def main():
+            generators = []
+            await asyncio.create_task(self.leave_open(generators))
+            await generators[0].aclose()
+            # By the garbage collector, or asyncio.run().
+            await asyncio.create_task(self.leave_open([]))
+        self.run_in_loop(main())
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.assertEqual(self.unhandled, [])
+
+    def test_what_a_generator_raises_after_its_task_has_ended_goes_on(self):
+        async def main():
+            generators = []
+            await asyncio.create_task(self.leave_open(generators))
+            with self.assertRaisesRegex(ZeroDivisionError, "mine"):
+                await generators[0].athrow(ZeroDivisionError("mine"))
+        self.run_in_loop(main())
+
+    def test_a_generator_that_runs_on_after_its_task_has_ended(self):
+        async def main():
+            generators = []
+            await asyncio.create_task(self.leave_open(generators))
+            self.assertEqual(await anext(generators[0]), 2)
+            with self.assertRaisesRegex(RuntimeError,
+                                        "after its task has ended"):
+                await anext(generators[0])
+            await asyncio.sleep(1)
+        self.run_in_loop(main())
+
+    def test_a_coroutine_may_be_destroyed_in_another_thread(self):
+        made = []
+
+        async def work():
+            with asyncio.CancelScope():
+                await asyncio.get_running_loop().create_future()
+
+        def other_thread(loop):
+            async def start():
+                made.append(self.Task(work(), loop=loop))
+                await asyncio.sleep(0)
+            loop.run_until_complete(start())
+
+        for is_closed in True, False:
+            with self.subTest(is_closed=is_closed):
+                loop = asyncio.new_event_loop()
+                loop.set_exception_handler(
+                    lambda loop, context: self.unhandled.append(context))
+                thread = threading.Thread(target=other_thread, args=[loop])
+                thread.start()
+                thread.join()
+                if is_closed:
+                    loop.close()
+                task = made.pop()
+                task._log_destroy_pending = False
+                task = weakref.ref(task)
+                with support.catch_unraisable_exception() as caught:
+                    gc.collect()
+                    self.assertIsNone(task())
+                    self.assertIsNone(caught.unraisable)
+                if not is_closed:
+                    loop.run_until_complete(asyncio.sleep(0))
+                    loop.close()
+                self.assertEqual(self.unhandled, [])
 
     def test_another_thread_is_refused(self):
         async def main():

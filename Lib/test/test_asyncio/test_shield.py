@@ -6,6 +6,8 @@ import signal
 import textwrap
 import threading
 import unittest
+from asyncio import cancellation
+from unittest import mock
 
 from test.support import script_helper
 from test.test_asyncio import scopes_support
@@ -478,6 +480,66 @@ class InterruptTests(unittest.TestCase):
             return "result"
 
         self.assertEqual(asyncio.run(main()), "result")
+
+    def test_an_interrupt_while_a_timeout_asks_is_not_the_timeouts(self):
+        cancel_by_base = cancellation._cancel_by_base
+
+        def interrupted(task, msg):
+            cancellation._cancel_by_base = cancel_by_base
+            signal.raise_signal(signal.SIGINT)
+            cancel_by_base(task, msg)
+
+        async def main():
+            async with asyncio.shield():
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(0.01):
+                        cancellation._cancel_by_base = interrupted
+                        await asyncio.sleep(60)
+                seen.append("block")
+            await asyncio.sleep(60)
+        seen = []
+        self.addCleanup(setattr, cancellation, "_cancel_by_base",
+                        cancel_by_base)
+        with self.assertRaises(KeyboardInterrupt):
+            asyncio.run(main())
+        self.assertEqual(seen, ["block"])
+
+    def test_an_interrupt_while_requests_are_sorted_is_told(self):
+        is_held = cancellation._Rules._is_held
+        calls = 0
+
+        def interrupted(canceller, origin):
+            nonlocal calls
+            calls -= 1
+            if calls == 0:
+                signal.raise_signal(signal.SIGINT)
+            return is_held(canceller, origin)
+
+        async def main(way, interrupted_call):
+            nonlocal calls
+            task = asyncio.current_task()
+            async with asyncio.shield():
+                # From inside it is pending, and held by the next shield.
+                with (cancellation.from_outside() if way == "release"
+                      else contextlib.nullcontext()):
+                    task.cancel()
+                inner = asyncio.shield()
+                calls = interrupted_call
+                with inner:
+                    held = len(task._canceller.held)
+                if way == "release":
+                    held = len(task._canceller.held)
+                self.assertLessEqual(calls, 0)
+                self.assertEqual(held, 2)
+                task.uncancel()
+            await asyncio.sleep(60)
+        self.enterContext(mock.patch.object(
+            cancellation._Rules, "_is_held", interrupted))
+        for way in "release", "hold":
+            for call in 1, 2:
+                with (self.subTest(way=way, call=call),
+                      self.assertRaises(KeyboardInterrupt)):
+                    asyncio.run(main(way, call))
 
 
 class ProcessTests(unittest.TestCase):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import fractions
+import inspect
 import math
 import unittest
 import weakref
@@ -58,7 +59,17 @@ class LevelTests:
                         async with asyncio.timeout(1):
                             await asyncio.sleep(60)
                 self.assertEqual(self.loop.now, 1)
+            # Here, as the scope would end a CancelledError.
+            self.assertFalse(outer.cancelled_caught)
         self.run_in_loop(main())
+
+    def test_its_methods_are_coroutine_functions(self):
+        for cls in asyncio.Timeout, asyncio.CancelScope:
+            for method in cls.__aenter__, cls.__aexit__:
+                self.assertTrue(inspect.iscoroutinefunction(method), method)
+                self.assertIn(method.__name__, ("__aenter__", "__aexit__"))
+                with self.assertRaises(TypeError):
+                    method()
 
     def test_it_asks_once(self):
         async def main():
