@@ -808,27 +808,8 @@ def level_error(task):
     return cancelled_error(canceller.node.text())
 
 
-class GroupGuard(Guard):
-    """The part of a group for which its host is cancelled, or can be so by
-    a scope."""
-
-    def __init__(self, host):
-        begin(self, host)
-        # What the tasks of the group are below of.
-        self.node = Node()
-        self.node.members = {}
-        self.node.attach(self._origin)
-
-    def leave(self):
-        self.node.detach()
-        leave(self)
-
-    def create_task(self, loop, coro, name, context):
-        """Return a task of the group, which the loop makes."""
-        create = self.node.create
-        if context is None:
-            return create(loop.create_task, coro, name=name)
-        return create(loop.create_task, coro, name=name, context=context)
+class HostGuard(Guard):
+    """The part of a block that cancels its host."""
 
     def ask(self, msg=None):
         """Ask the host to stop."""
@@ -849,6 +830,29 @@ class GroupGuard(Guard):
         """Wait for *future*; with *hide*, level cancellation is not seen."""
         with hidden(self._task if hide else None):
             await future
+
+
+class GroupGuard(HostGuard):
+    """The part of a group for which its host is cancelled, or can be so by
+    a scope."""
+
+    def __init__(self, host):
+        begin(self, host)
+        # What the tasks of the group are below of.
+        self.node = Node()
+        self.node.members = {}
+        self.node.attach(self._origin)
+
+    def leave(self):
+        self.node.detach()
+        leave(self)
+
+    def create_task(self, loop, coro, name, context):
+        """Return a task of the group, which the loop makes."""
+        create = self.node.create
+        if context is None:
+            return create(loop.create_task, coro, name=name)
+        return create(loop.create_task, coro, name=name, context=context)
 
 
 def enter_group(host):

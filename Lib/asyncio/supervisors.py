@@ -53,9 +53,13 @@ class _State(enum.Enum):
     ABORTING = "aborting"
     CLOSED = "closed"
 
+    # That of Enum is in Python.
+    __hash__ = object.__hash__
+
 
 _NEXT = {
     ("enter", _State.NEW): _State.OPEN,
+    ("end", _State.OPEN): _State.CLOSED,  # There is nothing to wait for.
     ("drain", _State.OPEN): _State.DRAINING,
     ("close", _State.DRAINING): _State.CLOSING,
     ("end", _State.CLOSING): _State.CLOSED,
@@ -91,7 +95,6 @@ class _Kind(enum.Enum):
     TRANSPORT = "transports"
     MACHINERY = "machinery"
 
-    # Each is a key of the books.
     __hash__ = object.__hash__
 
 
@@ -130,39 +133,41 @@ class Supervisor(events._LoopProxy):
         self._loop = loop
         self._name = None if name is None else str(name)
         self._failure_handler = failure_handler
-        # Changed by _go() only, which other threads see as it is.
-        self._state = _State.NEW
-        self._lock = threading.Lock()
-        # The host, what cancels it, and the node of the owned tasks.
-        self._guard = None
-        self._host = None
-        # The host was asked to stop.
-        self._has_asked = False
-        self._is_exiting = False
-        # cancel() was called; its message.
-        self._cancel_called = False
-        self._cancel_msg = None
         # What is owned and alive: of each kind a dict by id(), or by what is
         # registered.  Only _own() and _forget() change them.
         self._books = {}
-        # Weak: whoever drops a future has no use for it.
-        self._futures = weakref.WeakSet()
-        self._futures_are_cancelled = False
-        # Each error once, in the order in which they were seen.
-        self._errors = []
-        # The first KeyboardInterrupt, SystemExit or GeneratorExit.
-        self._base_error = None
-        # The CancelledError of the body, or the last one that came while the
-        # exit waited.
-        self._cancelled_error = None
-        self._task_was_cancelled = False
-        # What the exit waits for, or None.
-        self._wake = None
-        # Something was scheduled through a view since this was last reset.
-        self._has_callbacks = False
-        self._has_machinery_callbacks = False
-        # Markers in the ready queue that have run.
-        self._passes = 0
+        # Held by who changes the state, and by other threads that look at it.
+        self._lock = threading.Lock()
+
+    # Changed by _go() only.
+    _state = _State.NEW
+    # The task that has entered the block; what cancels it.
+    _host = None
+    _guard = None
+    # The host was asked to stop.
+    _has_asked = False
+    _is_exiting = False
+    # cancel() was called; its message.
+    _cancel_called = False
+    _cancel_msg = None
+    # Callbacks that are ready are dropped from now on.
+    _drops = False
+    # Each error once, in the order in which they were seen; None after the end.
+    _errors = ()
+    # The first KeyboardInterrupt, SystemExit or GeneratorExit.
+    _base_error = None
+    # The CancelledError of the body, or the last one that came while the exit
+    # waited.
+    _cancelled_error = None
+    _task_was_cancelled = False
+    _futures_are_cancelled = False
+    # What the exit waits for, or None.
+    _wake = None
+    # Something was scheduled through a view since this was last reset.
+    _has_callbacks = False
+    _has_machinery_callbacks = False
+    # Markers in the ready queue that have run.
+    _passes = 0
 
     def __repr__(self):
         info = [type(self).__name__]
@@ -188,6 +193,11 @@ class Supervisor(events._LoopProxy):
     def _inner(self):
         return _view(_InnerView, self)
 
+    @functools.cached_property
+    def _futures(self):
+        # Weak: whoever drops a future has no use for it.
+        return weakref.WeakSet()
+
     # The block.
 
     async def __aenter__(self):
@@ -195,25 +205,34 @@ class Supervisor(events._LoopProxy):
             raise RuntimeError(f"{self!r} has already been entered")
         if events._get_running_loop() is not self._loop:
             raise RuntimeError(f"{self!r} belongs to another event loop")
-        host = tasks.current_task(self._loop)
+        host = tasks.current_task()
         if host is None:
             raise RuntimeError(f"{self!r} can be entered in a task only")
         self._host = host
-        self._guard = _Host(host, self)
+        if (getattr(host, "_canceller", None) is None
+                and not host.cancelling()):
+            # No scope is around it, and none can get there.
+            self._guard = _PlainHost(host, self)
+        else:
+            self._guard = _Host(host, self)
         self._go("enter")
         if self._cancel_called:
             self._abort()
         return self
 
     async def __aexit__(self, exc_type, exc, traceback):
-        if self._is_exiting or self._state in (_State.NEW, _State.CLOSED):
+        if self._is_exiting or self._state is _State.NEW:
             raise RuntimeError(f"{self!r} cannot be left: it "
                                f"{_WHY_NOT.get(self._state, 'is left already')}")
         is_running = events._get_running_loop() is self._loop
-        if is_running and tasks.current_task(self._loop) is not self._host:
+        if is_running and tasks.current_task() is not self._host:
             raise RuntimeError(f"{self!r} was entered in another task")
         self._is_exiting = True
         self._take_in(exc)
+        if exc is None and self._is_idle():
+            self._go("end")
+            self._forget_all()
+            return False
         try:
             if exc is not None or self._state is not _State.OPEN:
                 self._abort()
@@ -228,6 +247,13 @@ class Supervisor(events._LoopProxy):
         finally:
             self._forget_all()
             exc = None
+
+    def _is_idle(self):
+        """Ask if there is nothing to wait for or to release."""
+        return (self._state is _State.OPEN and not self._has_callbacks
+                and not self._has_machinery_callbacks
+                and "_futures" not in self.__dict__
+                and not any(self._books.values()))
 
     def _take_in(self, exc):
         """Note the exception with which the body ended."""
@@ -315,8 +341,8 @@ class Supervisor(events._LoopProxy):
         self._guard = self._host = self._wake = None
         self._errors = self._base_error = self._cancelled_error = None
         self._books.clear()
-        self.__dict__.pop("_outer", None)
-        self.__dict__.pop("_inner", None)
+        for name in "_outer", "_inner", "_futures":
+            self.__dict__.pop(name, None)
 
     def _go_on_from_crash(self):
         """The exit was cut short: its task was closed, or a bug raised."""
@@ -382,9 +408,6 @@ class Supervisor(events._LoopProxy):
     def _go(self, event):
         with self._lock:
             self._state = _NEXT[event, self._state]
-
-    # Callbacks that are ready are dropped from now on.
-    _drops = False
 
     def cancel(self, msg=None):
         """End everything: what is owned, and the block.
@@ -470,7 +493,7 @@ class Supervisor(events._LoopProxy):
             if self._base_error is None:
                 self._base_error = exc
         elif not any(exc is other for other in self._errors):
-            self._errors.append(exc)
+            self._errors += exc,
 
     def _drop_failed(self, context):
         """Let go of the one resource whose exception was handled."""
@@ -506,7 +529,10 @@ class Supervisor(events._LoopProxy):
         return self._books.get(kind, {})
 
     def _own(self, kind, key, thing):
-        self._books.setdefault(kind, {})[key] = thing
+        try:
+            self._books[kind][key] = thing
+        except KeyError:
+            self._books[kind] = {key: thing}
 
     def _forget(self, kind, key):
         if self._of(kind).pop(key, None) is not None:
@@ -581,12 +607,13 @@ class Supervisor(events._LoopProxy):
         if self._state not in _FOR_CALLBACKS and self._check_callbacks():
             return self._cancelled(events.TimerHandle(
                 when, callback, args, self._loop, context))
-        return _from_caller(
-            self._outer.call_at(when, callback, *args, context=context))
+        timer = self._outer.call_at(when, callback, *args, context=context)
+        self._own(_Kind.TIMER, id(timer), timer)
+        return _from_caller(timer)
 
     @staticmethod
     def _cancelled(handle):
-        handle.cancel()
+        _drop(handle)
         return handle
 
     # Futures, tasks and jobs.
@@ -612,7 +639,7 @@ class Supervisor(events._LoopProxy):
         """Take a new task, before its first step."""
         self._own(_Kind.TASK, id(task), task)
         task._owner = self._inner
-        if self._guard.node.parent is not None:
+        if self._guard.has_scopes:
             self._guard.node.adopt(task)
         task.add_done_callback(self._task_done)
 
@@ -821,16 +848,33 @@ _offer(_PASSED_ON, _passed_on)
 _offer(_REFUSED, _refused)
 
 
-class _Host(cancellation.GroupGuard):
+class _HostOf:
     """The part of a supervisor that cancels its host and takes in tasks."""
 
-    def __init__(self, host, supervisor):
-        super().__init__(host)
-        self._supervisor = supervisor
+    # The owned tasks are below a node, as scopes are around the block.
+    has_scopes = False
 
     def adopt(self, task):
         """Take a new task, before its first step."""
         self._supervisor._adopt(task)
+
+
+class _PlainHost(_HostOf, cancellation.HostGuard):
+
+    def __init__(self, host, supervisor):
+        self._task = host
+        self._supervisor = supervisor
+
+    def leave(self):
+        self._task = None
+
+
+class _Host(_HostOf, cancellation.GroupGuard):
+
+    def __init__(self, host, supervisor):
+        super().__init__(host)
+        self._supervisor = supervisor
+        self.has_scopes = self.node.parent is not None
 
 
 # What is owned.
@@ -1066,6 +1110,14 @@ def _override(function):
     return property(functools.partial(types.MethodType, function))
 
 
+def _drop(handle):
+    """Cancel a callback that will not be called, and tell who waits for it."""
+    dropped = getattr(handle._callback, "_dropped", None)
+    handle.cancel()
+    if dropped is not None:
+        dropped()
+
+
 class _OwnedHandle(events.Handle):
     """A callback that is dropped if its supervisor aborts first."""
 
@@ -1073,7 +1125,7 @@ class _OwnedHandle(events.Handle):
 
     def _run(self):
         if self._loop._supervisor._drops:
-            self.cancel()
+            _drop(self)
         else:
             super()._run()
         self = None  # Needed to break cycles when an exception occurs.
@@ -1115,12 +1167,6 @@ class _View:
             self._supervisor._loop.call_exception_handler(context)
 
     @_override
-    def call_at(self, when, callback, *args, context=None):
-        timer = super().call_at(when, callback, *args, context=context)
-        self._supervisor._own(_Kind.TIMER, id(timer), timer)
-        return _from_caller(timer)
-
-    @_override
     def _timer_handle_cancelled(self, handle):
         self._supervisor._of(_Kind.TIMER).pop(id(handle), None)
         super()._timer_handle_cancelled(handle)
@@ -1154,6 +1200,12 @@ class _InnerView(_View):
     """The loop of transports, servers and processes."""
 
     __slots__ = ()
+
+    @_override
+    def call_at(self, when, callback, *args, context=None):
+        timer = super().call_at(when, callback, *args, context=context)
+        self._supervisor._own(_Kind.TIMER, id(timer), timer)
+        return _from_caller(timer)
 
     @_override
     def create_future(self):

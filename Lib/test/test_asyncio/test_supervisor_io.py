@@ -181,7 +181,8 @@ class Company:
         self.began = threading.Event()
         self.job = sup.run_in_executor(None, self.work)
         await loop.run_in_executor(None, self.began.wait, TIME_LIMIT)
-        loop.call_later(0.05, self.release.set)
+        # The thread runs on until its future is cancelled.
+        self.job.add_done_callback(lambda job: self.release.set())
 
     def work(self):
         self.began.set()
@@ -1204,6 +1205,92 @@ class StreamTests(IOTestCase):
             self.assert_nothing_owned(sup)
         await self.within(main())
         self.assertEqual(self.unhandled, [])
+
+
+class RunnerTests(unittest.TestCase):
+    """The program ends in the middle of something."""
+
+    def setUp(self):
+        if threading.current_thread() is not threading.main_thread():
+            self.skipTest("signals come to the main thread")
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            self.skipTest("SIGINT has another handler")
+        self.log = []
+
+    async def clean_up_slowly(self):
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.01)
+            self.log.append("cleaned up")
+
+    async def supervised(self, interrupt):
+        loop = asyncio.get_running_loop()
+        async with loop.create_supervisor() as self.sup:
+            self.sup.create_task(self.clean_up_slowly())
+            server = await self.sup.create_server(Recorder, "127.0.0.1", 0)
+            self.client, self.protocol = await self.sup.create_connection(
+                Recorder, *server.sockets[0].getsockname())
+            interrupt(loop)
+            await asyncio.sleep(3600)
+
+    def assert_all_gone(self):
+        self.assertEqual(self.log, ["cleaned up"])
+        self.assertTrue(self.protocol.lost.done())
+        self.assertEqual(self.sup.owned(), [])
+
+    def test_an_interrupt(self):
+        with self.assertRaises(KeyboardInterrupt):
+            asyncio.run(self.supervised(
+                lambda loop: signal.raise_signal(signal.SIGINT)))
+        self.assert_all_gone()
+
+    def test_an_exit_from_a_callback_of_nobody(self):
+        def leave():
+            raise SystemExit(3)
+        with self.assertRaises(SystemExit):
+            asyncio.run(self.supervised(lambda loop: loop.call_soon(leave)))
+        self.assert_all_gone()
+
+    def test_an_exit_from_an_owned_callback(self):
+        def leave():
+            raise KeyboardInterrupt
+        with self.assertRaises(KeyboardInterrupt):
+            asyncio.run(self.supervised(
+                lambda loop: self.sup.call_soon(leave)))
+        self.assert_all_gone()
+
+    def test_a_handler_of_sigterm_ends_it(self):
+        def interrupt(loop):
+            self.sup.add_signal_handler(signal.SIGTERM, self.sup.cancel)
+            signal.raise_signal(signal.SIGTERM)
+        before = signal.getsignal(signal.SIGTERM)
+        asyncio.run(self.supervised(interrupt))
+        self.assert_all_gone()
+        self.assertIs(signal.getsignal(signal.SIGTERM), before)
+
+    def test_a_loop_that_is_stopped_while_it_ends_ends_it_later(self):
+        def interrupt(loop):
+            self.sup.cancel()
+            loop.call_soon(loop.stop)
+        with asyncio.Runner() as runner:
+            loop = runner.get_loop()
+            task = loop.create_task(self.supervised(interrupt))
+            loop.run_forever()
+            self.assertFalse(task.done())
+            loop.run_until_complete(task)
+            self.assert_all_gone()
+
+    def test_a_runner_ends_one_that_is_forgotten(self):
+        async def main():
+            async def hold():
+                await self.supervised(lambda loop: started.set())
+            started = asyncio.Event()
+            self.task = asyncio.create_task(hold())
+            await started.wait()
+        asyncio.run(main())
+        self.assert_all_gone()
+        self.assertTrue(self.task.cancelled())
 
 
 class SelectorTests(unittest.TestCase):

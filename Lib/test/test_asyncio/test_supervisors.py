@@ -1109,6 +1109,31 @@ class ThreadTests(unittest.TestCase):
                 self.assertTrue(await asyncio.wrap_future(future))
         asyncio.run(main())
 
+    def test_a_thread_that_waits_for_a_dropped_coroutine_is_told(self):
+        async def main(is_late):
+            loop = asyncio.get_running_loop()
+            coro = forever()
+            async with loop.create_supervisor() as sup:
+                if is_late:
+                    sup.cancel()
+                future = asyncio.run_coroutine_threadsafe(coro, sup)
+                sup.cancel()
+            self.assertTrue(future.cancelled())
+            self.assertIsNone(coro.cr_frame)
+        for is_late in False, True:
+            with self.subTest(is_late=is_late):
+                asyncio.run(main(is_late))
+
+    def test_a_coroutine_that_is_refused_is_not_waited_for(self):
+        async def main():
+            async with asyncio.get_running_loop().create_supervisor() as sup:
+                pass
+            coro = forever()
+            with self.assertRaisesRegex(RuntimeError, "has ended"):
+                asyncio.run_coroutine_threadsafe(coro, sup)
+            coro.close()
+        asyncio.run(main())
+
 
 if __name__ == "__main__":
     unittest.main()
