@@ -51,7 +51,8 @@ class Section:
     path: str
     # "new", "deleted" or "changed".
     kind: str
-    # "100644", "100755", or None if the diff leaves the mode alone.
+    # Before and after: "100644", "100755", or None where the diff says none.
+    old_mode: str | None
     mode: str | None
     # The section's lines, from "diff --git" on.
     text: str
@@ -68,7 +69,7 @@ def _section(lines):
     if first != f"{path} b/{path}" or ".." in PurePosixPath(path).parts:
         raise OverlayError(f"malformed line {lines[0]!r} (renames and quoted "
                            f"names are not taken)")
-    kind, mode = "changed", None
+    kind, modes = "changed", {}
     for line in lines[1:]:
         if line.startswith(("--- ", "@@ ")):
             break
@@ -77,14 +78,16 @@ def _section(lines):
         found = re.fullmatch(r"(new|deleted) file mode (\d+)", line)
         if found:
             kind = found[1]
-        found = found or re.fullmatch(r"(new) mode (\d+)", line)
-        if found and found[1] == "new":
-            mode = found[2]
-        elif not found and not line.startswith(("old mode ", "index ")):
+        found = found or re.fullmatch(r"(new|old) mode (\d+)", line)
+        if found:
+            modes["new" if found[1] == "new" else "old"] = found[2]
+        elif not line.startswith("index "):
             raise OverlayError(f"{path}: malformed line {line!r}")
-    if mode not in (None, "100644", "100755"):
-        raise OverlayError(f"{path}: mode {mode} cannot be in a patch")
-    return Section(path, kind, mode, "\n".join(lines) + "\n")
+    for mode in modes.values():
+        if mode not in ("100644", "100755"):
+            raise OverlayError(f"{path}: mode {mode} cannot be in a patch")
+    return Section(path, kind, modes.get("old"), modes.get("new"),
+                   "\n".join(lines) + "\n")
 
 
 def parse_diff(text):
@@ -183,6 +186,6 @@ def apply(folder, section, *, reverse=False):
             raise PatchFailed("the patch deletes it as an empty file, which "
                               "it is not in {}")
         target.unlink()
-    if not goes and not reverse:
-        _set_mode(target, section.mode)
+    if not goes:
+        _set_mode(target, section.old_mode if reverse else section.mode)
     return moved

@@ -482,8 +482,8 @@ def fingerprint(base_sha256, *, base_version, upto=None, root=None,
         for path in sorted(owners_before(topics, count)):
             if path.startswith(without):
                 continue
-            data = Path(folder, path).read_bytes()
-            mode = os.access(root / path, os.X_OK)
-            digest.update(f"own {path} {mode} {sha256(data)} "
+            own = Path(folder, path)
+            mode = os.access(own, os.X_OK)
+            digest.update(f"own {path} {mode} {sha256(own.read_bytes())} "
                           f"{replaced.get(path)}\n".encode())
     return digest.hexdigest()

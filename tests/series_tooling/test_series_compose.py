@@ -338,6 +338,18 @@ def test_fingerprint_changes_with_the_mode_of_an_own_file(checkout):
     assert after["two"] != before["two"] and after[None] != before[None]
 
 
+def test_fingerprint_has_the_mode_as_of_its_topic(checkout):
+    make_two_steps(checkout)
+    before = prints(checkout)
+    patch = checkout.root / "patches" / "two.patch"
+    patch.write_text(changed(patch.read_text(), "a/Lib/asyncio/scopes.py b/Lib"
+                             "/asyncio/scopes.py\n", "a/Lib/asyncio/scopes.py "
+                             "b/Lib/asyncio/scopes.py\nold mode 100755\n"
+                             "new mode 100644\n"))
+    after = prints(checkout)
+    assert after["one"] != before["one"] and after["two"] == before["two"]
+
+
 # --- Bad input -------------------------------------------------------------------
 
 def test_series_without_its_file_is_told(checkout):

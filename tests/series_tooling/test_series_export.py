@@ -146,6 +146,29 @@ def test_mode_of_an_own_file_is_kept(checkout):
     assert checkout.git("ls-files", "-s", "Lib/run.py").startswith("100755")
 
 
+@pytest.mark.parametrize("text", ["run\n", "changed\n"])
+@pytest.mark.parametrize("before", [0o644, 0o755])
+def test_mode_that_a_later_topic_changes_is_its_change(checkout, before, text):
+    after = before ^ 0o111
+    checkout.import_series()
+    for name, mode, content in (("one", before, "run\n"),
+                                ("two", after, text)):
+        write_files(checkout.series, {"Lib/run.py": content})
+        (checkout.series / "Lib/run.py").chmod(mode)
+        checkout.topic(name, {})
+    checkout.export()
+    assert (checkout.root / "Lib/run.py").stat().st_mode & 0o777 == after
+    checkout.import_series()
+    assert checkout.git("ls-tree", "HEAD~1", "Lib/run.py").startswith(
+        f"100{before:o}")
+    assert checkout.export() == ([], [])
+    for number, (upto, mode) in enumerate({"one": before, "two": after}
+                                          .items()):
+        checkout.compose(upto=upto)
+        out = checkout.folder / f"out{number}"
+        assert (out / "Lib/run.py").stat().st_mode & 0o777 == mode
+
+
 def test_fixup_and_autosquash_reach_the_right_topic(checkout):
     checkout.make(("one", ALL_KINDS), ("two", tasks("line 7\n", "seven\n")))
     checkout.import_series()
