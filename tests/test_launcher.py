@@ -1,5 +1,6 @@
 """Tests of the launcher of CPython's tests."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import build
 import launcher
 import layout
+from base import Base
 from ui import OverlayError
 
 # What ends a test that would hang; no test's outcome depends on it.
@@ -237,6 +240,71 @@ def test_tests_run_under_the_limit_of_their_variant(
         limits.append(memory_limit) or launcher.Result(0))
     launcher.run_tests("python", [], log=tmp_path / "log", variant=variant)
     assert limits == [launcher.MEMORY_LIMITS[variant]]
+
+
+# --- The command line --------------------------------------------------------
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The command line; returns what it ran, and whether the lock was held."""
+    folder = tmp_path / "build"
+    ran = []
+
+    def run_tests(python, arguments, *, log, **options):
+        with open(folder / ".lock", "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = False
+            except BlockingIOError:
+                held = True
+        ran.append((Path(python), Path(log), held))
+        return launcher.Result(0)
+
+    def run(*arguments):
+        # Set by the lock, and by a run that these tests may be part of.
+        for name in ("OVERLAY_LOCK", "OVERLAY_LOCK_FD"):
+            monkeypatch.setenv(name, "")
+        launcher.main(["run-tests", *map(str, arguments)])
+        return ran[-1]
+
+    monkeypatch.setenv("OVERLAY_BUILD", str(folder))
+    tree = build.Tree(Base(layout.default_base(), "", None))
+    monkeypatch.setattr(build, "current_tree", lambda: tree)
+    monkeypatch.setattr(launcher, "run_tests", run_tests)
+    tree.log("debug", "tests").write_text("of an earlier run\n")
+    tree.python("debug").touch()
+    return run
+
+
+def test_tests_of_a_build_hold_the_lock(run, tmp_path):
+    folder, log = tmp_path / "build/debug", tmp_path / "log"
+    assert run("--variant", "debug") == (
+        folder / "python", folder / "tests.log", True)
+    assert not (folder / "tests.log").exists()
+    assert run("--variant", "debug", "--log", log) == (
+        folder / "python", log, True)
+    assert run("--python", sys.executable) == (
+        Path(sys.executable), tmp_path / "build/release/tests.log", True)
+
+
+def test_tests_of_another_python_do_without_the_lock(run, tmp_path):
+    log = tmp_path / "log"
+    assert run("--python", sys.executable, "--log", log) == (
+        Path(sys.executable), log, False)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--variant", "fast"], ["'fast'", *launcher.MEMORY_LIMITS]),
+    (["--varian", "debug"], ["--varian"]),
+    (["--time-limit", "x"], ["--time-limit", "'x'"]),
+    (["--variant", "asan"], ["asan/python is not built yet: run make all"])])
+def test_bad_argument_is_told_in_a_line(run, capsys, arguments, words):
+    with pytest.raises(OverlayError) as caught:
+        run(*arguments)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+    assert "usage" not in capsys.readouterr().err
 
 
 # --- On a real interpreter ---------------------------------------------------

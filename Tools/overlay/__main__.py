@@ -17,7 +17,7 @@ import sys
 
 import layout
 from lock import lock_descriptors, locked
-from ui import OverlayError, say
+from ui import ArgumentParser, OverlayError, say
 
 # Target: the module whose main(arguments) does it, and what it does.
 TARGETS = {
@@ -39,11 +39,6 @@ TARGETS = {
     "review": ("maintain", "write the series as mails in build/review"),
     "rebase": ("maintain", "bring the series to another base (BASE=VERSION)"),
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise OverlayError(f"{message} (see ./configure-overlay.sh --help)")
 
 
 def main(arguments):
@@ -92,8 +87,8 @@ def _parse(arguments):
         arguments, configure_args = arguments[:split], arguments[split + 1:]
     else:
         configure_args = []
-    parser = _Parser(
-        prog="configure-overlay.sh", allow_abbrev=False, add_help=False,
+    parser = ArgumentParser(
+        prog="./configure-overlay.sh", allow_abbrev=False, add_help=False,
         usage="%(prog)s [OPTION…] [TARGET…] [-- CPython configure options]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Get CPython, verify it, lay the series over it, and "

@@ -25,7 +25,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ui import Counter, OverlayError, say
+from lock import locked
+from ui import ArgumentParser, Counter, OverlayError, say
 
 GiB = 1 << 30
 # Address space for one process.  A sanitizer reserves terabytes, whatever it
@@ -341,7 +342,7 @@ def _children(parent):
 
 def main(arguments):
     """run-tests [OPTION…] [-- what `python -m test` takes]"""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="run-tests", allow_abbrev=False,
         description="Run CPython's tests in fixed surroundings.",
         epilog="Arguments after -- go to `python -m test`.")
@@ -356,10 +357,12 @@ def main(arguments):
                         help="default: tests.log in the variant's folder")
     split = (arguments.index("--") if "--" in arguments else len(arguments))
     options = parser.parse_args(arguments[:split])
-    python, log = _built(options)
-    result = run_tests(
-        python, arguments[split + 1:], log=log, variant=options.variant,
-        time_limit=options.time_limit, check=False)
+    ours = not (options.python and options.log)
+    with locked() if ours else contextlib.nullcontext():
+        python, log = _built(options) if ours else (options.python, options.log)
+        result = run_tests(
+            python, arguments[split + 1:], log=log, variant=options.variant,
+            time_limit=options.time_limit, check=False)
     say(f"{result.passed} passed, {result.failures} failed, "
         f"{result.skipped} skipped")
     if result.status:
@@ -368,8 +371,7 @@ def main(arguments):
 
 
 def _built(options):
-    if options.python and options.log:
-        return options.python, options.log
+    """The interpreter and the log, in the build folder where none is named."""
     # Only here, as it needs a configured checkout.
     import build
     tree = build.current_tree()

@@ -1,6 +1,5 @@
 """The maintenance targets: import, export, checks, review, rebase."""
 
-import argparse
 import os
 import sys
 
@@ -15,7 +14,7 @@ from rebasing import rebase_series
 from reviewing import write_review
 from settings import Settings, load_settings
 from stepping import check_each
-from ui import OverlayError, say
+from ui import ArgumentParser, OverlayError, say
 
 
 def main(arguments):
@@ -26,8 +25,8 @@ def main(arguments):
 
 
 def _parse(command, arguments):
-    parser = argparse.ArgumentParser(prog=f"make {command}",
-                                     description=COMMANDS[command][1])
+    parser = ArgumentParser(prog=f"make {command}",
+                            description=COMMANDS[command][1])
     if command == "rebase":
         parser.add_argument("--base", metavar="VERSION|PATH",
                             default=os.environ.get("BASE") or None)

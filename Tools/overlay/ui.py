@@ -1,5 +1,6 @@
 """What the tools say: errors, steps, progress, and logs of what they run."""
 
+import argparse
 import collections
 import contextlib
 import os
@@ -10,6 +11,13 @@ import time
 
 class OverlayError(Exception):
     """A failure that is told in one line: what failed, and what to do."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """One that tells of wrong arguments in a line, without the usage."""
+
+    def error(self, message):
+        raise OverlayError(f"{message} (see {self.prog} --help)")
 
 
 def say(text):

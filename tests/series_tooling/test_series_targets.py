@@ -41,6 +41,11 @@ def test_import_takes_an_empty_folder(checkout):
     assert checkout.repository.exists()
 
 
+def test_wrong_argument_of_a_target_is_told_in_a_line(checkout):
+    with pytest.raises(OverlayError, match="--bse .*see make rebase --help.$"):
+        maintain.main(["rebase", "--bse", "3.13.15"])
+
+
 # --- The base ----------------------------------------------------------------------
 
 def test_base_in_the_environment_is_for_rebase_alone(checkout, monkeypatch):
