@@ -38,6 +38,13 @@ python: src/Modules/thing.c
 \tcp $< $@ && chmod +x $@ && echo made >> made.txt
 END
 """
+# The same by way of two objects, as CPython has them.
+WITH_OBJECTS = CONFIGURE.replace("python: src/Modules/thing.c", """\
+thing.o: src/Modules/thing.c
+\techo told $$CC, $$CFLAGS; cp $< $@
+Modules/getbuildinfo.o:
+\tmkdir -p Modules; $(GITTAG) > $@
+python: thing.o Modules/getbuildinfo.o""", 1)
 # Silent when it is asked for its version or modules, which takes arguments.
 THING = "#!/bin/sh\n# zero\n# one\n# two\n[ $# = 0 ] || exit 0\necho stand-in\n"
 FILES = {
@@ -127,6 +134,13 @@ class Checkout:
         return self.run("--base", str(self.tarball), *arguments, "all",
                         status=status)
 
+    def make(self, *arguments):
+        done = subprocess.run(
+            ["make", *arguments], cwd=self.root, env=self.env, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
     def fail(self, *arguments):
         """The one line of error of a run that fails."""
         output = self.run(*arguments, status=None)
@@ -175,6 +189,32 @@ def test_make_builds_with_the_settings_of_the_last_configure(checkout):
     subprocess.run(["make"], cwd=checkout.root, env=checkout.env, check=True,
                    capture_output=True, timeout=LIMIT)
     assert (checkout.root / "build" / "debug" / "python").exists()
+
+
+def logs(checkout, variant="release"):
+    """What configure and make said last."""
+    folder = checkout.root / "build" / variant
+    return [(folder / f"{name}.log").read_text()
+            for name in ("configure", "build")]
+
+
+def test_compiler_and_flags_are_remembered_until_the_next_configure(checkout):
+    checkout.change_base(configure=WITH_OBJECTS.replace(
+        "cat >", "echo told $CC, $CFLAGS\ncat >"))
+    plain = dict(checkout.env)
+    checkout.env |= {"CC": "cc -pipe", "CFLAGS": "-O1"}
+    checkout.run("--base", str(checkout.tarball))
+    checkout.env = plain
+    checkout.make()
+    for log in logs(checkout):
+        assert "told cc -pipe, -O1\n" in log
+    checkout.make("CC=cc -g")
+    for log in logs(checkout):
+        assert "told cc -g, -O1\n" in log
+    checkout.build()
+    for log in logs(checkout):
+        assert "told ,\n" in log
+    assert compiled(checkout) == 3
 
 
 def test_make_before_configure_says_what_to_do(checkout):
@@ -630,7 +670,10 @@ def test_removed_parts_of_a_build_are_made_again(checkout, lost):
 
 @pytest.mark.parametrize("text", [
     "{", "[]", '{"base": 5}', '{"variant": "fast", "version": "3.99.0"}',
-    '{"configure_args": [1], "version": "3.99.0"}'])
+    '{"configure_args": [1], "version": "3.99.0"}',
+    '{"configure_args": [], "version": "3.99.0", "environment": "CC"}',
+    '{"configure_args": [], "version": "3.99.0", "environment": {"CC": 1}}',
+    '{"configure_args": [], "version": "3.99.0", "jobs": 0}'])
 def test_damaged_settings_ask_for_another_configure(checkout, text):
     (checkout.root / "build").mkdir()
     (checkout.root / "build" / "settings.json").write_text(text)

@@ -92,7 +92,10 @@ def _parse(arguments):
         usage="%(prog)s [OPTION…] [TARGET…] [-- CPython configure options]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Get CPython, verify it, lay the series over it, and "
-                    "configure; then make the targets.",
+                    "configure; then make the targets.\n"
+                    "A later make TARGET has the same options, and the CC, "
+                    "CFLAGS and the like\n"
+                    "that are in the environment now.",
         epilog="targets (also: make TARGET):\n" + "\n".join(
             f"  {name:<14}{what}" for name, (_, what) in TARGETS.items()))
     parser.add_argument("-h", "--help", action="help", help="show this")
@@ -169,7 +172,8 @@ def _prepare(options, configure_args):
         variant=options.variant, base=asked, base_sha256=options.base_sha256,
         version=base.version, found_sha256=base.sha256, upto=options.upto,
         jobs=options.jobs, prefix=options.prefix, offline=options.offline,
-        configure_args=tuple(configure_args))
+        configure_args=tuple(configure_args),
+        environment=build.told_environment())
     if not options.targets or set(options.targets) - _WITHOUT_BUILD:
         build.build(settings=settings, configure_only=True)
     # Only now: a configure that fails leaves the settings of the last one.

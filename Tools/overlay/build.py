@@ -222,7 +222,8 @@ def configure(tree, variant, settings):
                *settings.configure_args]
     stamp = work / "overlay-configure.stamp"
     _discard_torn(work)
-    flags, prefix = _configure_key(source, command), settings.prefix or ""
+    env = _build_environment(settings)
+    flags, prefix = _configure_key(source, command, env), settings.prefix or ""
     if _read(stamp) == f"{flags}\n{prefix}" and (work / "Makefile").exists():
         return
     if not _read(stamp).startswith(flags):
@@ -240,19 +241,30 @@ def configure(tree, variant, settings):
     log = tree.log(variant, "configure")
     log.unlink(missing_ok=True)
     with step(f"configuring {variant}"):
-        run_logged(command, log, cwd=work, env=build_environment(),
+        run_logged(command, log, cwd=work, env=env,
                    counts=lambda line: False, pass_fds=lock_descriptors(),
                    what=f"configure of {variant}")
     stamp.write_text(f"{flags}\n{prefix}")
 
 
-def _configure_key(source, command):
+def _configure_key(source, command, env):
     digest = hashlib.sha256("\0".join(command).encode())
     for name in _BUILD_ENVIRONMENT:
-        digest.update(f"{name}={os.environ.get(name)}\0".encode())
+        digest.update(f"{name}={env.get(name)}\0".encode())
     for name in _CONFIGURED_FROM:
         digest.update((source / name).read_bytes())
     return digest.hexdigest()
+
+
+def told_environment():
+    """What configure is told by the environment, to be remembered."""
+    return {name: os.environ[name] for name in _BUILD_ENVIRONMENT
+            if name in os.environ}
+
+
+def _build_environment(settings):
+    # What make is told itself comes first: make CC=clang.
+    return settings.environment | build_environment()
 
 
 def build_environment():
@@ -311,7 +323,7 @@ def make(tree, variant, settings):
             run_logged(
                 ["make", f"-j{settings.jobs}", "--eval=.DELETE_ON_ERROR:",
                  *_git_arguments(tag), "all"],
-                log, cwd=work, env=build_environment(),
+                log, cwd=work, env=_build_environment(settings),
                 label="files compiled", what=f"make of {variant}",
                 counts=lambda line: " -c " in line,
                 pass_fds=lock_descriptors())
@@ -399,7 +411,7 @@ def install(settings):
     with step(f"installing {settings.variant} in {settings.prefix}"):
         run_logged(["make", *_git_arguments(_tag(tree, settings.variant)),
                     "install"], log, cwd=tree.work(settings.variant),
-                   env=build_environment(), what="make install",
+                   env=_build_environment(settings), what="make install",
                    pass_fds=lock_descriptors())
     say(f"installed: {settings.prefix}/bin/python3.13")
 

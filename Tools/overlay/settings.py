@@ -22,6 +22,8 @@ class Settings:
     prefix: str | None = None
     offline: bool = False
     configure_args: tuple[str, ...] = ()
+    # CC and the like, as they were in the environment.
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def _path():
@@ -46,7 +48,7 @@ def load_settings():
         return settings
     except FileNotFoundError:
         raise OverlayError("not configured yet: run ./configure-overlay.sh")
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise OverlayError(f"{_path()} is damaged ({error}): run "
                            "./configure-overlay.sh again")
 
@@ -64,7 +66,7 @@ def needs_network(what, where):
 def _check(settings):
     """Raise ValueError for what a hand or a torn file may have put there."""
     texts = (settings.variant, settings.version, settings.found_sha256,
-             *settings.configure_args,
+             *settings.configure_args, *settings.environment.values(),
              *filter(None, (settings.base, settings.base_sha256, settings.upto,
                             settings.prefix)))
     if not all(isinstance(text, str) for text in texts):
