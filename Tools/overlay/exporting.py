@@ -79,6 +79,10 @@ class _Exporter:
         self.names.append(name)
         replaces = parts["fields"].get("Replaces", "").split()
         own, patched = self._sort_out(previous, commit, name, replaces)
+        if not own and not patched:
+            # A mail of it is none that git am takes.
+            raise OverlayError(f"topic {name} changes nothing: drop its "
+                               f"commit, or give it a change")
         self.owners |= dict.fromkeys(own, name)
         self.replaced |= {path: name for path in own
                           if path in self.base_paths}

@@ -7,13 +7,14 @@ import pytest
 
 import checking
 import layout
+import rebasing
 import reviewing
 import series
 import stepping
 from base import fetch_base
 from scratch import scratch_series
 from settings import Settings
-from series_checkout import BASE, TASKS, changed, write_files
+from series_checkout import BASE, NEWER, TASKS, changed, write_files
 from test_series_export import ALL_KINDS, tasks
 from ui import OverlayError
 
@@ -35,7 +36,7 @@ def test_series_in_order_has_no_faults(checkout):
 
 
 @pytest.mark.parametrize("old, new, told", [
-    ("Change it", "Change it" + 60 * "!", "has 74 characters, 71 at most"),
+    ("Change it", "Change it" + 58 * "!", "has 72 characters, 71 at most"),
     ("Because it is so.\n\n", "", "no paragraph says why"),
     ("Rejected: all else.\n", "", "no Rejected"),
     ("Drop-when: never.\n", "", "no Drop-when"),
@@ -53,6 +54,12 @@ def test_incomplete_header_is_a_fault(checkout, old, new, told):
     for problem in problems:
         assert problem.startswith("topic one: ")
         assert any(part in problem for part in told.split("|"))
+
+
+def test_subject_may_have_71_characters(checkout):
+    checkout.make(("one", tasks("line 7\n", "seven\n")))
+    edit(checkout, "one", "Change it", "Change it" + 57 * "!")
+    assert check(checkout) == []
 
 
 @pytest.mark.parametrize("path, field, part", [
@@ -96,6 +103,23 @@ def test_new_file_in_a_patch_that_should_be_an_own_file_is_a_fault(checkout):
         "Lib/new.txt is not as make export writes it: make import export",
         "patches/one.patch is not as make export writes it: make import "
         "export"]
+
+
+def test_topic_that_changes_nothing_is_a_fault(checkout):
+    checkout.make(("one", tasks("line 7\n", "seven\n")))
+    path = checkout.root / "patches" / "one.patch"
+    path.write_text(path.read_text().partition("diff --git")[0])
+    assert check(checkout) == ["topic one changes nothing: drop its commit, "
+                               "or give it a change"]
+
+
+def test_patch_for_the_base_that_all_are_made_against_is_a_fault(checkout):
+    checkout.make(("one", tasks("line 7\n", "seven\n")))
+    [topic] = series.load_series(checkout.root)
+    write_files(checkout.root, {"patches/3.13.5/one.patch":
+                                topic.variant_text("3.13.5", topic.diff)})
+    assert check(checkout) == ["patches/3.13.5/one.patch would not be written "
+                               "by make export"]
 
 
 def test_patch_that_does_not_apply_is_a_fault(checkout):
@@ -280,6 +304,19 @@ def test_patch_for_another_base_that_does_not_apply_is_a_fault(checkout):
                               ".py: hunk 1")
 
 
+def test_patch_for_another_base_that_is_written_otherwise_is_a_fault(
+        checkout):
+    checkout.add_base("3.13.15", NEWER | {"Lib/asyncio/tasks.py": changed(
+        NEWER["Lib/asyncio/tasks.py"], "line 18\n", "line eighteen\n")})
+    checkout.make(("one", tasks("line 20\n", "twenty\n")))
+    rebasing.bring(checkout.fetch("3.13.15"), checkout.root, offline=True)
+    assert check(checkout) == []
+    path = checkout.root / "patches/3.13.15/one.patch"
+    path.write_text(changed(path.read_text(), "\nindex ", "\nindex f"))
+    assert check(checkout) == ["patches/3.13.15/one.patch is not as make "
+                               "rebase BASE=3.13.15 writes it"]
+
+
 # --- Mails -----------------------------------------------------------------------------
 
 def apply_mails(checkout, names):
@@ -345,6 +382,15 @@ def test_text_that_a_mail_would_lose_is_told(checkout):
     assert not (checkout.root / "build" / "review").exists()
 
 
+def test_mail_that_git_am_does_not_take_is_told(checkout):
+    checkout.make(("one", tasks("line 7\n", "seven\n")))
+    path = checkout.root / "patches" / "one.patch"
+    path.write_text(path.read_text().partition("diff --git")[0])
+    with pytest.raises(OverlayError, match="git am does not take the mails"):
+        review(checkout)
+    assert not (checkout.root / "build" / "review").exists()
+
+
 # --- Steps -----------------------------------------------------------------------------
 
 def test_scratch_series_is_made_anew_only_when_the_series_changed(checkout):
@@ -359,6 +405,15 @@ def test_scratch_series_is_made_anew_only_when_the_series_changed(checkout):
     assert (repository.path / "README").read_text() == BASE["README"]
     edit(checkout, "one", "Because", "As")
     scratch_series(base, checkout.root)
+    assert not marker.exists()
+
+
+def test_scratch_series_is_made_anew_for_another_tarball(checkout):
+    checkout.make(("one", tasks("line 7\n", "seven\n")))
+    base = fetch_base(offline=True)
+    marker = scratch_series(base, checkout.root).path / ".git" / "marker"
+    marker.touch()
+    scratch_series(base._replace(sha256="0" * 64), checkout.root)
     assert not marker.exists()
 
 

@@ -112,6 +112,50 @@ def test_settings_of_the_users_git_change_nothing(checkout):
     assert checkout.snapshot() == before
 
 
+@pytest.mark.parametrize("name", ["GIT_DIR", "GIT_WORK_TREE",
+                                  "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"])
+def test_variables_of_another_repository_change_nothing(checkout, monkeypatch,
+                                                        name):
+    checkout.make(("one", ALL_KINDS))
+    before = checkout.snapshot()
+    monkeypatch.setenv(name, str(checkout.folder / "elsewhere"))
+    checkout.import_series()
+    assert checkout.export() == ([], [])
+    assert checkout.snapshot() == before
+    assert not (checkout.folder / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("setting", [
+    "[commit]\ngpgSign = true\n[gpg]\nprogram = false\n",
+    "[core]\nsafecrlf = true\n"], ids=["signing", "safecrlf"])
+def test_settings_of_the_users_git_refuse_no_commit(checkout, setting):
+    with open(checkout.folder / "gitconfig", "a") as config:
+        config.write(setting)
+    checkout.make(("one", {"PCbuild/new.vcxproj": "one\ntwo\n"}))
+    assert checkout.compose() == {"PCbuild/new.vcxproj": b"one\r\ntwo\r\n"}
+
+
+@pytest.mark.parametrize("config, author", [
+    ("[user]\nname = Me\nemail = me@localhost\n", "Me <me@localhost>"),
+    ("", "asyncio overlay <overlay@localhost>")])
+def test_commits_have_the_name_of_a_user_who_told_git(checkout, config,
+                                                      author):
+    (checkout.folder / "gitconfig").write_text(config)
+    checkout.make(("one", ALL_KINDS))
+    assert checkout.git("log", "-1", "--format=%an <%ae>").strip() == author
+
+
+@pytest.mark.parametrize("hook", ["pre-commit", "commit-msg"])
+def test_hooks_do_not_judge_what_the_tools_commit(checkout, hook):
+    repository = checkout.import_series()
+    path = repository.path / ".git" / "hooks" / hook
+    path.parent.mkdir()
+    path.write_text("#!/bin/sh\nexit 1\n")
+    path.chmod(0o755)
+    before = repository.head()
+    assert repository.commit("some: text\n") != before
+
+
 def test_c_file_header_project_and_page_are_split_by_owner(checkout):
     checkout.make(("one", ALL_KINDS))
     [topic] = series.load_series(checkout.root)
@@ -368,6 +412,8 @@ def test_exports_one_after_another_need_no_commit_between(checkout):
     (lambda c: write_files(c.series, {"Lib/x.py": "x"}), "uncommitted chang"),
     (lambda c: c.commit("no topic", {"README": "x"}), "'topic-name: summary'"),
     (lambda c: c.commit("squash! one: Change it"), "left over"),
+    (lambda c: c.commit("amend! one: Change it"), "left over"),
+    (lambda c: c.topic("two", {}), "topic two changes nothing"),
     (lambda c: c.topic("one", {"README": "x"}), "two commits are called one"),
     (lambda c: c.topic("two", {}, remove=["Lib/mine.py"]),
      "two deletes Lib/mine.py, an own file of one"),
@@ -375,12 +421,23 @@ def test_exports_one_after_another_need_no_commit_between(checkout):
     (lambda c: c.topic("two", {}, fields="Evidence: a\n\n---\n"), "'---'"),
     (lambda c: c.commit("two: x\n\nAs:\n--- y\n"), "'--- y'"),
     (lambda c: c.commit("two: x\n\ndiff --git a b\n"), "'diff --git a b'"),
+    (lambda c: c.commit("two: x\n\nAs:\nIndex: y\n"), "'Index: y'"),
+    (lambda c: c.commit("two: x\n\nAs:\nFrom y to z\n"), "'From y to z'"),
+    (lambda c: c.commit("two: x\n\nAs:\n#1 did\n"), "'#1 did'"),
     (lambda c: (c.git("checkout", "--quiet", "-b", "side", "base"),
                 c.topic("two", {"README": "x"}),
                 c.git("merge", "--quiet", "--no-edit", "series")),
      "merge commit"),
-    (lambda c: c.git("checkout", "--quiet", "--orphan", "other"),
-     "uncommitted changes|HEAD"),
+    (lambda c: (c.git("checkout", "--quiet", "--orphan", "other"),
+                c.topic("two", {"README": "x"})),
+     "HEAD does not stand on the tag base"),
+    (lambda c: (c.git("checkout", "--quiet", "-b", "side", "base"),
+                c.topic("two", {"README": "x"}),
+                c.git("merge", "--quiet", "--no-commit", "series")),
+     "a git merge is under way"),
+    (lambda c: c.add_base("3.13.5", BASE | {"README": "x"}) or
+     (c.root / "patches/bases").write_text(f"3.13.4 {'0' * 64}\n"),
+     "stands on 3.13.5; the patches are made against 3.13.4"),
 ])
 def test_series_that_is_not_one_commit_a_topic_is_refused(checkout, make,
                                                           told):
