@@ -153,8 +153,9 @@ def _checkout_files(root):
 
 
 def _blobs(path):
-    """Git's names for the text, as it is and with LF; none for an empty one."""
-    data = path.read_bytes()
+    """Git's names for the text, as it is and with LF; none for an empty one,
+    and for a link that leads nowhere, as an editor's lock does."""
+    data = path.read_bytes() if path.is_file() else b""
     return {hashlib.sha1(b"blob %d\0" % len(text) + text).hexdigest()
             for text in (data, data.replace(b"\r\n", b"\n")) if text}
 

@@ -233,10 +233,11 @@ def export_series(repository, root):
     new = exported(repository, root)
     write, delete = differences(new, root)
     refuse_overwriting(write + delete, state["files"], root, repository)
-    for path in write:
-        write_file(root / path, *new.files[path])
+    # In this order, as a folder may take the place of a file.
     for path in delete:
         remove_file(root, path)
+    for path in write:
+        write_file(root / path, *new.files[path])
     repository.remember(head=repository.head(), files=tree_hashes(root))
     return write, delete
 
@@ -247,7 +248,8 @@ def refuse_overwriting(paths, imported, root, repository):
     That also spares what was committed here since, which a mere look at
     uncommitted changes would not.
     """
-    foreign = [path for path in paths if (root / path).exists()
+    foreign = [path for path in paths if os.path.lexists(root / path)
+               and not _made_of(root, root / path, paths)
                and file_hash(root / path) != imported.get(path)]
     if foreign:
         raise OverlayError(
@@ -255,6 +257,14 @@ def refuse_overwriting(paths, imported, root, repository):
             f"{repository.path} was imported; nothing was written.  Make the "
             f"same change there, or take it back or stash it here; then "
             f"export again")
+
+
+def _made_of(root, folder, paths):
+    """True for a folder that has files of *paths* and nothing else."""
+    ends = [path for path in folder.rglob("*")
+            if not path.is_dir() or not any(path.iterdir())]
+    return bool(ends) and all(path.relative_to(root).as_posix() in paths
+                              for path in ends)
 
 
 def write_file(path, data, executable=False):

@@ -88,15 +88,15 @@ class Layer:
         series.copy_stock(self.repository.path, paths, folder)
 
     def _copy_to_tree(self, paths, folder):
-        for path in paths:
+        there = {path for path in paths if (folder / path).is_file()}
+        # First, as a folder may take the place of a file.
+        for path in paths - there:
+            (self.repository.path / path).unlink(missing_ok=True)
+        for path in there:
             source, target = folder / path, self.repository.path / path
-            if source.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(patching.to_source(path,
-                                                      source.read_bytes()))
-                target.chmod(source.stat().st_mode & 0o777)
-            else:
-                target.unlink(missing_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(patching.to_source(path, source.read_bytes()))
+            target.chmod(source.stat().st_mode & 0o777)
 
 
 def import_series(base, folder, root):
@@ -142,6 +142,9 @@ def tree_hashes(root):
 
 
 def file_hash(path):
-    """The SHA-256 of a file's text, marked if it is executable."""
+    """The SHA-256 of a file's text, marked if it is executable; "" for a
+    folder, and for a link that leads nowhere."""
+    if not path.is_file():
+        return ""
     mark = "+x" if os.access(path, os.X_OK) else ""
     return series.sha256(path.read_bytes()) + mark

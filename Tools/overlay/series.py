@@ -422,8 +422,9 @@ def _finish(stock_src, paths, out):
     written, deleted = [], []
     for path in sorted(paths):
         target, source = out / path, Path(stock_src, path)
-        if not target.exists():
-            if source.exists():
+        if not target.is_file():
+            # Or a folder has taken its place.
+            if source.is_file():
                 deleted.append(path)
             continue
         data = patching.to_source(path, target.read_bytes())

@@ -160,6 +160,17 @@ def test_path_of_cpythons_outside_of_the_own_folders_is_a_fault(checkout):
         "it in patches/replaced"]
 
 
+def test_link_that_leads_nowhere_is_no_copy(checkout):
+    """An editor's lock is one."""
+    checkout.make(("one", {"Lib/own.py": "own\n"}))
+    (checkout.root / ".#notes").symlink_to("me@here")
+    assert check(checkout) == []
+    (checkout.root / "Lib/.#own.py").symlink_to("me@here")
+    assert check(checkout) == [
+        "Lib/.#own.py has no owner: list it in the Own-files of a topic's "
+        "patch, or remove it"]
+
+
 def test_empty_file_is_no_copy(checkout):
     checkout.make(("one", {"Lib/own.py": "own\n"}))
     write_files(checkout.root, {"tests/__init__.py": ""})

@@ -481,6 +481,61 @@ def test_export_does_not_overwrite_a_mode_that_was_changed(checkout):
     assert (checkout.root / "Lib/mine.py").stat().st_mode & 0o111
 
 
+def test_file_and_folder_may_take_each_others_place(checkout):
+    checkout.make(("one", {"Lib/x": "file\n", "Lib/y/z": "below\n"}))
+    for remove, files in ((["Lib/x", "Lib/y/z"],
+                           {"Lib/x/z": "below\n", "Lib/y": "file\n"}),
+                          (["Lib/x/z", "Lib/y"],
+                           {"Lib/x": "file\n", "Lib/y/z": "below\n"})):
+        for path in remove:
+            (checkout.series / path).unlink()
+        for folder in checkout.series.glob("Lib/[xy]"):
+            folder.rmdir()
+        write_files(checkout.series, files)
+        checkout.git("add", "--all")
+        checkout.git("commit", "--quiet", "--amend", "--no-edit")
+        assert checkout.export() == (
+            sorted([*files, "patches/one.patch"]), sorted(remove))
+        assert checkout.compose() == {path: text.encode()
+                                      for path, text in files.items()}
+
+
+@pytest.mark.parametrize("make", [
+    lambda path: write_files(path, {"mine": "work\n"}),
+    lambda path: path.mkdir(parents=True),
+    lambda path: (path.parent.mkdir(), path.symlink_to("nowhere"))],
+    ids=["folder", "empty folder", "link"])
+def test_what_is_in_the_way_of_an_own_file_is_not_removed(checkout, make):
+    checkout.import_series()
+    checkout.topic("one", {"Lib/new": "series\n"})
+    path = checkout.root / "Lib/new"
+    make(path)
+    refused(checkout, "Lib/new.*: changed in the checkout")
+    assert path.is_dir() or path.is_symlink()
+
+
+def test_file_that_becomes_a_folder_in_a_later_topic_is_refused(checkout):
+    checkout.make(("one", {"Lib/x": "file\n"}))
+    (checkout.series / "Lib/x").unlink()
+    checkout.topic("two", {"Lib/x/y": "below\n"})
+    refused(checkout, "two deletes Lib/x, an own file of one")
+
+
+def test_file_of_the_base_that_becomes_a_folder_is_composed(checkout):
+    checkout.import_series()
+    (checkout.series / "README").unlink()
+    (checkout.series / "Doc/library/asyncio-task.rst").unlink()
+    files = {"README/more": "more\n",
+             "Doc/library/asyncio-task.rst/one.rst": "one\n"}
+    checkout.topic("one", files)
+    checkout.export()
+    assert checkout.compose() == {
+        "README": None, "Doc/library/asyncio-task.rst": None} | {
+        path: text.encode() for path, text in files.items()}
+    checkout.import_series()
+    assert checkout.export() == ([], [])
+
+
 def link_commit(checkout):
     (checkout.series / "Lib" / "link").symlink_to("other")
     checkout.topic("two", {})
