@@ -445,8 +445,10 @@ def test_second_run_at_once_says_that_it_waits(checkout):
     (["--variant", "fast"], "'fast'; there are: release, stock"),
     (["everything"], "'everything'; there are: all"),
     (["--upto", "b-topic"], "b-topic"),
-    (["--jobs", "0"], "--jobs 0"),
-    (["--jobs", "x"], "--jobs"),
+    (["--jobs", "0"], "--jobs 0: from 1 to 10000"),
+    (["--jobs", "-1"], "--jobs -1: from 1 to 10000"),
+    (["--jobs", "1000000000"], "--jobs 1000000000: from 1 to 10000"),
+    (["--jobs", "x"], "--jobs: invalid int value: 'x'"),
     (["--prefix", "/opt/a b"], "/opt/a b"),
     (["--prefix", "/opt/a$b"], "'$'"),
     (["--prefix", "", "install"], "--prefix is empty"),
@@ -478,11 +480,34 @@ def test_unknown_tarball_is_taken_when_its_hash_is_vouched_for(checkout):
     assert checkout.ran() == "patched\n"
 
 
-def test_search_takes_the_cache_first(checkout):
+def put_in_cache(checkout):
     bases = checkout.cache / "asyncio-overlay" / "bases"
     bases.mkdir(parents=True)
     shutil.copy(checkout.tarball, bases / f"Python-{VERSION}.tar.xz")
+
+
+def test_search_takes_the_cache_first(checkout):
+    put_in_cache(checkout)
     checkout.run("--offline", "all")
+    assert checkout.ran() == "patched\n"
+
+
+def test_version_is_one_whatever_lies_in_the_folder(checkout):
+    put_in_cache(checkout)
+    (checkout.root / VERSION).mkdir()
+    checkout.run("--offline", "--base", VERSION, "all")
+    assert checkout.ran() == "patched\n"
+
+
+def test_tarball_may_be_given_from_another_folder(checkout):
+    done = subprocess.run(
+        ["check out/configure-overlay.sh", "--base", checkout.tarball.name],
+        cwd=checkout.root.parent, env=checkout.env, text=True,
+        capture_output=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(checkout.root / "build" / "stock-src")
+    shutil.rmtree(checkout.cache)
+    checkout.make()
     assert checkout.ran() == "patched\n"
 
 
@@ -610,6 +635,63 @@ def test_install_without_prefix_says_what_to_give(checkout):
         "--base", str(checkout.tarball), "install")
 
 
+def test_install_builds_what_was_removed_before_it_installs(checkout):
+    checkout.change_base(configure=CONFIGURE.replace(
+        "all: python\n", "all: python\ninstall: all\n\ttouch installed\n"))
+    prefix = ("--prefix", str(checkout.cache / "prefix"))
+    checkout.build(*prefix)
+    shutil.rmtree(checkout.root / "build" / "release.work")
+    output = checkout.make("install")
+    assert "==> building release" in output
+    assert (checkout.root / "build/release.work/installed").exists()
+    log = checkout.root / "build" / "release" / "install.log"
+    assert "cc -c" not in log.read_text()
+
+
+def test_make_names_what_is_missing_for_its_target(checkout, tmp_path):
+    checkout.build()
+    without({"valgrind"}, checkout, tmp_path)
+    done = subprocess.run(["make", "bench"], cwd=checkout.root, text=True,
+                          env=checkout.env, capture_output=True, timeout=LIMIT)
+    assert done.returncode
+    assert "not found: valgrind; run ./configure-overlay.sh" in done.stderr
+
+
+def own_file(checkout, *paths):
+    """Give a-topic these own files, and no others."""
+    shutil.rmtree(checkout.root / "Lib", ignore_errors=True)
+    for path in paths:
+        (checkout.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (checkout.root / path).write_text("own = True\n")
+    listed = "".join(f" {path}\n" for path in paths)
+    (checkout.patches / "a-topic.patch").write_text(PATCH.replace(
+        "---\ndiff", f"Own-files:\n{listed}---\ndiff"))
+
+
+@pytest.mark.parametrize("path", ["Lib/package/module.py",
+                                  "Lib/package/below/module.py"])
+def test_folder_of_a_removed_package_is_removed_too(checkout, path):
+    """Empty, it could still be imported."""
+    own_file(checkout, path, "Lib/other.py")
+    checkout.build()
+    source = checkout.root / "build" / "src" / path
+    (source.parent / "__pycache__").mkdir()
+    (source.parent / "__pycache__" / "module.pyc").touch()
+    own_file(checkout, "Lib/other.py")
+    checkout.build()
+    for folder in "src", "release/src":
+        assert {path.name for path in (checkout.root / "build" / folder /
+                                       "Lib").iterdir()} == {
+            "thing.py", "other.py"}
+
+
+def test_file_and_folder_may_take_each_others_place(checkout):
+    for path in "Lib/name", "Lib/name/module.py", "Lib/name":
+        own_file(checkout, path)
+        checkout.build()
+        assert (checkout.root / "build" / "release" / "src" / path).is_file()
+
+
 def test_build_that_lacks_a_promised_module_is_not_published(checkout):
     checkout.build()
     lacking = THING.replace("|| exit 0", "|| { echo _ssl; exit 0; }")
@@ -658,7 +740,8 @@ def test_make_needs_no_tarball_once_it_is_unpacked(checkout):
     assert checkout.ran() == "other\n"
 
 
-@pytest.mark.parametrize("lost", ["release/python", "src", "stock-src"])
+@pytest.mark.parametrize("lost", ["release/python", "release.work", "src",
+                                  "stock-src"])
 def test_removed_parts_of_a_build_are_made_again(checkout, lost):
     checkout.build()
     path = checkout.root / "build" / lost
@@ -673,7 +756,9 @@ def test_removed_parts_of_a_build_are_made_again(checkout, lost):
     '{"configure_args": [1], "version": "3.99.0"}',
     '{"configure_args": [], "version": "3.99.0", "environment": "CC"}',
     '{"configure_args": [], "version": "3.99.0", "environment": {"CC": 1}}',
-    '{"configure_args": [], "version": "3.99.0", "jobs": 0}'])
+    '{"configure_args": [], "version": "3.99.0", "jobs": 0}',
+    '{"configure_args": [], "version": "3.99.0", "jobs": 1000000000}',
+    '{"configure_args": [], "version": "3.99.0", "jobs": "2"}'])
 def test_damaged_settings_ask_for_another_configure(checkout, text):
     (checkout.root / "build").mkdir()
     (checkout.root / "build" / "settings.json").write_text(text)

@@ -100,6 +100,28 @@ def test_a_target_may_need_more(machine, target, need, package):
     assert line.endswith(f" {package}")
 
 
+@pytest.mark.parametrize("target, need, package", [
+    ("bench", "valgrind", "valgrind"), ("import", "git", "git"),
+    ("test", "curl", "curl")])
+def test_a_target_is_checked_for_what_it_needs_more(machine, target, need,
+                                                    package):
+    machine.without("make")
+    deps.check("all")
+    with pytest.raises(OverlayError) as caught:
+        deps.check(target)
+    assert str(caught.value).startswith("not found: ")
+    assert need in str(caught.value)
+    told = shlex.split(str(caught.value).partition("; run ")[2])
+    assert told[:3] == ["./configure-overlay.sh", "--install-deps",
+                        f"{target},"]
+    assert package in told[told.index("-y"):]
+    for more in deps._MORE_FOR[target].values():
+        if "/" not in more:
+            machine.program(more, "")
+    if target != "test":
+        deps.check(target)
+
+
 def test_headers_are_searched_where_cppflags_says(machine, monkeypatch,
                                                   tmp_path):
     machine.without("zlib.h")

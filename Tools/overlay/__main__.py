@@ -17,6 +17,7 @@ import sys
 
 import layout
 from lock import lock_descriptors, locked
+from settings import MOST_JOBS, Settings, save_settings
 from ui import ArgumentParser, OverlayError, say
 
 # Target: the module whose main(arguments) does it, and what it does.
@@ -52,6 +53,9 @@ def main(arguments):
     if command not in TARGETS:
         raise OverlayError(f"unknown target {command!r}; there are: "
                            + ", ".join(TARGETS))
+    # Here, too, as configure may not have been told of it.
+    import deps
+    deps.check(command)
     with locked():
         module = importlib.import_module(TARGETS[command][0])
         return module.main([command, *rest])
@@ -130,8 +134,8 @@ def _check(options):
             if name not in known:
                 raise OverlayError(f"unknown {kind} {name!r}; there are: "
                                    + ", ".join(known))
-    if options.jobs < 1:
-        raise OverlayError(f"--jobs {options.jobs}: at least 1")
+    if not 1 <= options.jobs <= MOST_JOBS:
+        raise OverlayError(f"--jobs {options.jobs}: from 1 to {MOST_JOBS}")
     for name in ("prefix", "base"):
         if getattr(options, name) == "":
             raise OverlayError(f"--{name} is empty: name one, or leave it out")
@@ -157,7 +161,6 @@ def _prepare(options, configure_args):
     import deps
     import series
     from base import fetch_base
-    from settings import Settings, save_settings
     _remember_python()
     if options.targets and set(options.targets) <= _WITHOUT_BASE:
         return
@@ -165,7 +168,7 @@ def _prepare(options, configure_args):
     deps.provide(options.targets, install=options.install_deps,
                  offline=options.offline)
     asked = options.base
-    if asked and os.path.exists(asked):
+    if asked and not layout.is_version(asked) and os.path.exists(asked):
         asked = os.path.abspath(asked)
     base = fetch_base(asked, options.base_sha256, offline=options.offline)
     settings = Settings(

@@ -38,7 +38,7 @@ def fetch_base(spec=None, sha256=None, *, offline=False):
     if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", sha256.lower()):
         raise OverlayError(f"--base-sha256: {sha256!r} is not a SHA-256 in hex")
     sha256 = sha256 and sha256.lower()
-    if spec is not None and not re.fullmatch(r"\d+\.\d+\.\d+", spec):
+    if spec is not None and not layout.is_version(spec):
         return _from_path(Path(spec), sha256)
     version = spec or layout.default_base()
     known = layout.known_bases().get(version)

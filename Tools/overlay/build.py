@@ -186,11 +186,23 @@ def lay_sources(stock, overlay, deleted, target):
     what was made from them.
     """
     names = _files(stock) - deleted | _files(overlay)
+    _remove_all_but(names, target)
     for name in sorted(names):
         over = overlay / name
         _lay(over if over.exists() else stock / name, target / name)
+
+
+def _remove_all_but(names, target):
+    folders = {str(parent) for name in names for parent in Path(name).parents}
     for name in _files(target) - names:
         (target / name).unlink()
+    for place, below, _ in os.walk(target):
+        for name in below:
+            # An empty package can still be imported.
+            folder = Path(place, name)
+            if (name != "__pycache__"
+                    and str(folder.relative_to(target)) not in folders):
+                shutil.rmtree(folder)
 
 
 def _files(folder):
@@ -309,7 +321,9 @@ def make(tree, variant, settings):
                          _read(work / "overlay-configure.stamp")))
     published = tree.published(variant)
     if (_read(published / "overlay-made-of") == made_of
-            and tree.python(variant).exists()):
+            and tree.python(variant).exists()
+            # install takes it from there, and would make it one file a time.
+            and (work / "python").exists()):
         return
     tag = _tag(tree, variant)
     if _read(work / "overlay-tag") != tag:

@@ -70,17 +70,12 @@ def provide(targets, *, install, offline=False):
     missing = _missing(wanted)
     if not missing:
         return
-    apt = ["apt-get"] if os.geteuid() == 0 else ["sudo", "apt-get"]
-    command = [*apt, "install", "--no-install-recommends", "-y", *missing]
     if not install:
-        # The command ends the line, so that it can be cut and pasted.
-        raise OverlayError(
-            f"not found: {', '.join(wanted[name] for name in missing)}; give "
-            f"--install-deps, or install with: {shlex.join(command)}")
+        raise _not_found(wanted, missing, "give --install-deps")
     if offline:
         raise OverlayError(needs_network(f"--install-deps ({', '.join(missing)})",
                                          "Debian"))
-    _install(apt, missing)
+    _install(missing)
     missing = _missing(wanted)
     if missing:
         raise OverlayError(
@@ -88,7 +83,29 @@ def provide(targets, *, install, offline=False):
             f"{', '.join(wanted[name] for name in missing)}")
 
 
-def _install(apt, packages):
+def check(target):
+    """Raise OverlayError if *target* lacks what it needs beyond a build."""
+    wanted = _MORE_FOR.get(target, {})
+    missing = _missing(wanted)
+    if missing:
+        raise _not_found(wanted, missing, "run ./configure-overlay.sh "
+                         f"--install-deps {target}")
+
+
+def _not_found(wanted, missing, hint):
+    command = [*_apt(), "install", "--no-install-recommends", "-y", *missing]
+    # The command ends the line, so that it can be cut and pasted.
+    return OverlayError(
+        f"not found: {', '.join(wanted[name] for name in missing)}; {hint}, "
+        f"or install with: {shlex.join(command)}")
+
+
+def _apt():
+    return ["apt-get"] if os.geteuid() == 0 else ["sudo", "apt-get"]
+
+
+def _install(packages):
+    apt = _apt()
     if not shutil.which("apt-get"):
         raise OverlayError("--install-deps needs apt-get; install by hand: "
                            + " ".join(packages))
@@ -122,6 +139,8 @@ def _present(need):
 
 def _missing_headers(headers):
     """The packages of those headers that the compiler does not find."""
+    if not headers:
+        return set()
     compiler = shlex.split(os.environ.get("CC") or "cc")
     if not shutil.which(compiler[0]):
         if "CC" in os.environ:

@@ -68,9 +68,13 @@ def default_base(root=None):
     return next(iter(known_bases(root)))
 
 
+def is_version(text):
+    return bool(re.fullmatch(r"\d+\.\d+\.\d+", text))
+
+
 def version_key(version):
     """Sort key of a release version such as 3.13.5."""
-    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+    if not is_version(version):
         raise OverlayError(f"{version!r} is not a release version like "
                            f"{default_base()}")
     return tuple(map(int, version.split(".")))

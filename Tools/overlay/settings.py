@@ -7,6 +7,9 @@ import os
 from layout import VARIANTS, build_root
 from ui import OverlayError
 
+# More than a machine has processors; make would start as many compilers.
+MOST_JOBS = 10_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -73,5 +76,5 @@ def _check(settings):
         raise ValueError("a text is expected where there is none")
     if settings.variant not in VARIANTS or not settings.version:
         raise ValueError("no such variant, or no base")
-    if type(settings.jobs) is not int or settings.jobs < 1:
-        raise ValueError("jobs is not a number")
+    if type(settings.jobs) is not int or not 1 <= settings.jobs <= MOST_JOBS:
+        raise ValueError("jobs is no such number")
