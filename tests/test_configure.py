@@ -217,6 +217,120 @@ def test_compiler_and_flags_are_remembered_until_the_next_configure(checkout):
     assert compiled(checkout) == 3
 
 
+@pytest.mark.parametrize("name", [
+    "CC", "CFLAGS", "CPP", "CPPFLAGS", "CXX", "LDFLAGS", "LIBS", "PKG_CONFIG",
+    "PKG_CONFIG_PATH"])
+def test_each_variable_of_configure_asks_for_a_new_one(checkout, name):
+    arguments = "--base", str(checkout.tarball)
+    checkout.env.pop(name, None)
+    checkout.run(*arguments)
+    checkout.env[name] = "cc"
+    if name == "CPPFLAGS":
+        checkout.env[name] = "-DX"
+    assert "==> configuring" in checkout.run(*arguments)
+    assert "==> configuring" not in checkout.run(*arguments)
+
+
+@pytest.mark.parametrize("name", sorted(FILES.keys() - {
+    "Modules/thing.c", "Lib/thing.py"}))
+def test_each_file_that_configure_reads_asks_for_a_new_one(checkout, name):
+    checkout.build()
+    checkout.set_base(make_tarball(checkout.tarball, FILES | {
+        name: FILES[name] + "# new\n"}))
+    assert "==> configuring" in checkout.build()
+
+
+def test_other_files_ask_for_no_new_configure(checkout):
+    checkout.build()
+    checkout.change_base(thing=THING.replace("# zero", "# new"))
+    assert "==> configuring" not in checkout.build()
+
+
+def test_objects_are_made_again_for_other_flags_but_not_another_prefix(
+        checkout):
+    checkout.change_base(configure=WITH_OBJECTS)
+    work = checkout.root / "build" / "release.work"
+    checkout.build()
+    (work / "thing.o").write_text((work / "thing.o").read_text() + "# kept\n")
+    checkout.build("--prefix", "/tmp/b")
+    assert "# kept" in (work / "thing.o").read_text()
+    checkout.env["CFLAGS"] = "-O1"
+    checkout.build("--prefix", "/tmp/b")
+    assert "# kept" not in (work / "thing.o").read_text()
+
+
+def test_interpreter_says_what_it_is_now(checkout):
+    checkout.change_base(configure=WITH_OBJECTS)
+
+    def built(folder="", *arguments):
+        checkout.build(*arguments)
+        work = checkout.root / "build" / folder / "release.work"
+        return (work / "Modules" / "getbuildinfo.o").read_text()
+
+    version = (checkout.root / "VERSION").read_text().strip()
+    assert built() == f"asyncio-overlay-{version}\n"
+    assert built(f"trees/{VERSION}-upto-a-topic", "--upto", "a-topic") == (
+        f"asyncio-overlay-{version}+upto.a-topic\n")
+    (checkout.root / "VERSION").write_text("9.8.7\n")
+    assert built() == "asyncio-overlay-9.8.7\n"
+    work = checkout.root / "build" / "stock.work"
+    checkout.build("--variant", "stock")
+    assert (work / "Modules" / "getbuildinfo.o").read_text() == ""
+
+
+IDENTITY = "VERSION = None\nTOPICS = ()\n"
+
+
+def add_topics(checkout):
+    """One that the base has, and another one, which says what it is."""
+    text = "{}: Say more\n\nBecause.\n\nRejected: less.\nDrop-when: never.\n"
+    own = "Own-files:\n Lib/asyncio/_overlay.py\n"
+    (checkout.patches / "b-topic.patch").write_text(
+        text.format("b-topic") + f"Fixed-in: {VERSION}\n---\n")
+    (checkout.patches / "c-topic.patch").write_text(
+        text.format("c-topic") + "---\n")
+    patch = checkout.patches / "a-topic.patch"
+    patch.write_text(PATCH.replace("---\ndiff", f"{own}---\ndiff"))
+    (checkout.patches / "series").write_text("a-topic\nb-topic\nc-topic\n")
+    path = checkout.root / "Lib" / "asyncio" / "_overlay.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"# What it is.\n{IDENTITY}")
+    return path
+
+
+@pytest.mark.parametrize("upto, topics", [
+    (None, ("a-topic", "c-topic")), ("a-topic", ("a-topic",)),
+    ("b-topic", ("a-topic",))])
+def test_sources_name_the_topics_that_are_in_them(checkout, upto, topics):
+    add_topics(checkout)
+    checkout.run("--base", str(checkout.tarball),
+                 *(["--upto", upto] if upto else []))
+    folder = f"trees/{VERSION}-upto-{upto}" if upto else ""
+    path = checkout.root / "build" / folder / "src/Lib/asyncio/_overlay.py"
+    version = (checkout.root / "VERSION").read_text().strip()
+    assert path.read_text() == (f"# What it is.\nVERSION = {version!r}\n"
+                                f"TOPICS = {topics!r}\n")
+
+
+@pytest.mark.parametrize("line", IDENTITY.splitlines())
+def test_sources_that_cannot_say_what_they_are_are_refused(checkout, line):
+    path = add_topics(checkout)
+    path.write_text(path.read_text().replace(line, "pass"))
+    assert f"there is no line '{line}' to fill in" in checkout.fail(
+        "--base", str(checkout.tarball))
+
+
+def test_mode_that_a_patch_changes_is_changed_in_the_sources(checkout):
+    checkout.build()
+    patch = checkout.patches / "a-topic.patch"
+    path = checkout.root / "build" / "src" / "Modules" / "thing.c"
+    for mode in 0o755, 0o644:
+        patch.write_text(PATCH if mode == 0o644 else PATCH.replace(
+            "\n--- a", "\nold mode 100644\nnew mode 100755\n--- a"))
+        checkout.build()
+        assert path.stat().st_mode & 0o777 == mode
+
+
 def test_make_before_configure_says_what_to_do(checkout):
     done = subprocess.run(["make", "all"], cwd=checkout.root, text=True,
                           env=checkout.env, capture_output=True, timeout=LIMIT)
@@ -758,7 +872,7 @@ def test_removed_parts_of_a_build_are_made_again(checkout, lost):
     '{"configure_args": [], "version": "3.99.0", "environment": {"CC": 1}}',
     '{"configure_args": [], "version": "3.99.0", "jobs": 0}',
     '{"configure_args": [], "version": "3.99.0", "jobs": 1000000000}',
-    '{"configure_args": [], "version": "3.99.0", "jobs": "2"}'])
+    '{"configure_args": [], "version": "3.99.0", "jobs": 2.5}'])
 def test_damaged_settings_ask_for_another_configure(checkout, text):
     (checkout.root / "build").mkdir()
     (checkout.root / "build" / "settings.json").write_text(text)

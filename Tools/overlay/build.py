@@ -193,16 +193,14 @@ def lay_sources(stock, overlay, deleted, target):
 
 
 def _remove_all_but(names, target):
-    folders = {str(parent) for name in names for parent in Path(name).parents}
-    for name in _files(target) - names:
-        (target / name).unlink()
-    for place, below, _ in os.walk(target):
-        for name in below:
-            # An empty package can still be imported.
-            folder = Path(place, name)
-            if (name != "__pycache__"
-                    and str(folder.relative_to(target)) not in folders):
-                shutil.rmtree(folder)
+    paths = {target / name for name in names}
+    places = {folder for path in paths for folder in path.parents}
+    for place, folders, files in os.walk(target, topdown=False):
+        for path in {Path(place, name) for name in files} - paths:
+            path.unlink()
+        # An empty package can still be imported.
+        for path in {Path(place, name) for name in folders} - places:
+            path.rmdir()
 
 
 def _files(folder):
