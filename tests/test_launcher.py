@@ -135,6 +135,13 @@ def test_the_guard_writes_no_bytecode_beside_the_tools(tmp_path):
     assert not list(tools.rglob("*.pyc"))
 
 
+def test_variables_of_python_are_for_the_command_alone(tmp_path):
+    result = launcher.run_guarded(
+        ["/bin/sh", "-c", "echo $PYTHONHOME"], log=tmp_path / "log",
+        env={"PYTHONHOME": "/nowhere"}, time_limit=PATIENCE)
+    assert result.tail == ("/nowhere\n",)
+
+
 # Starts a process in a session of its own, as regrtest starts its workers,
 # says its pid, and does what is put in.
 GRANDCHILD = """

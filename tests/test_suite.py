@@ -80,6 +80,20 @@ def test_ci_ends_with_the_count_and_the_status(tmp_path, script, status, last):
     assert done.returncode == status
 
 
+def test_ci_runs_in_its_own_checkout_whatever_cdpath_says(
+        tmp_path, monkeypatch):
+    for folder, said in ("here", "this one"), ("elsewhere", "another one"):
+        root = tmp_path / folder / "checkout"
+        (root / ".ci").mkdir(parents=True)
+        shutil.copy(ROOT / ".ci" / "run", root / ".ci")
+        (root / "configure-overlay.sh").write_text(f"#!/bin/sh\necho {said}\n")
+        (root / "configure-overlay.sh").chmod(0o755)
+    monkeypatch.setenv("CDPATH", str(tmp_path / "elsewhere"))
+    done = subprocess.run(["checkout/.ci/run"], cwd=tmp_path / "here",
+                          text=True, capture_output=True, timeout=LONG)
+    assert done.stdout.splitlines()[0] == "this one"
+
+
 def test_failed_tests_give_status_1(run_steps):
     status, lines = run_steps(a=counting(3, 2, 0))
     assert lines[-1] == "3 passed, 2 failed, 0 skipped"

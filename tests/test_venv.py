@@ -14,10 +14,14 @@ from ui import OverlayError
 def commands(tmp_path, monkeypatch):
     """What is run to make an environment, instead of running it."""
     monkeypatch.setenv("OVERLAY_BUILD", str(tmp_path / "build"))
-    seen = []
+    class Commands(list):
+        environments = []
 
-    def run_logged(command, log, **options):
+    seen = Commands()
+
+    def run_logged(command, log, *, env, **options):
         seen.append(list(map(str, command)))
+        seen.environments.append(env)
         (Path(log).with_suffix("")).mkdir(parents=True, exist_ok=True)
 
     (tmp_path / "build" / "venvs").mkdir(parents=True)
@@ -40,6 +44,14 @@ def test_packages_are_installed_as_wheels_only_and_once(commands, ensure):
     assert install[install.index("--only-binary") + 1] == ":all:"
     ensure()
     assert len(commands) == 2
+
+
+def test_variables_of_python_change_nothing(commands, ensure, monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    ensure()
+    assert len(commands) == 2
+    assert not [name for env in commands.environments for name in env
+                if name.startswith("PYTHON")]
 
 
 def test_offline_nobody_is_asked_for_packages(commands, ensure):

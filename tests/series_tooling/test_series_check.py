@@ -183,7 +183,8 @@ def clinic_source(made):
     return f"/* [clinic input] name */\n/* made of {made} */\n"
 
 
-def test_generated_code_that_is_up_to_date_is_no_fault(checkout):
+def test_generated_code_that_is_up_to_date_is_no_fault(checkout, monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
     checkout.make(("one", {"Modules/_asyncio/x.c": clinic_source("name")}))
     assert check(checkout) == []
 
@@ -243,7 +244,8 @@ def test_news_entry_is_about_the_topics_thread(checkout, fields, told):
     assert told is None and not problems or told in problems[0]
 
 
-def test_news_entries_are_judged_by_blurb(checkout, stock):
+def test_news_entries_are_judged_by_blurb(checkout, stock, monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
     folder = "Misc/NEWS.d/next/Library"
     entry = f"{folder}/2026-11-24-10-00-00.gh-issue-{{}}.AbC-_1.rst".format
     layout.build_root().mkdir(parents=True)

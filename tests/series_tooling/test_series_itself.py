@@ -1,5 +1,7 @@
 """The series of this checkout, on the real base."""
 
+import shutil
+
 import pytest
 
 import base
@@ -9,6 +11,7 @@ import importing
 import layout
 import maintain
 import reviewing
+from gitrepo import Repository
 from ui import OverlayError
 
 
@@ -55,6 +58,22 @@ def test_c_header_project_and_page_survive_export_review_and_am(
             imported.git("rev-parse", "HEAD^{tree}"))
         project = (clean.path / "PCbuild/_asyncio.vcxproj").read_bytes()
         assert b"probe.h\" />\r\n" in project
+
+
+def test_clone_has_every_byte_where_git_changes_line_ends(tmp_path):
+    texts = {"patches/unix.patch": b"one\ntwo\n", "Lib/dos.txt": b"one\r\n"}
+    origin = Repository(tmp_path / "origin")
+    for path, text in texts.items():
+        (origin.path / path).parent.mkdir(parents=True)
+        (origin.path / path).write_bytes(text)
+    shutil.copy(layout.ROOT / ".gitattributes", origin.path)
+    changing = {"core.autocrlf": "true"}
+    origin.git("init", "--quiet")
+    origin.git("add", "--all", settings=changing)
+    origin.git("commit", "--quiet", "--message=all")
+    origin.git("clone", "--quiet", ".", tmp_path / "clone", settings=changing)
+    for path, text in texts.items():
+        assert (tmp_path / "clone" / path).read_bytes() == text
 
 
 def edit_all_kinds(repository):
