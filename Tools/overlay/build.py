@@ -232,7 +232,7 @@ def configure(tree, variant, settings):
                *settings.configure_args]
     stamp = work / "overlay-configure.stamp"
     _discard_torn(work)
-    env = _build_environment(settings)
+    env = _environment_of(settings)
     flags, prefix = _configure_key(source, command, env), settings.prefix or ""
     if _read(stamp) == f"{flags}\n{prefix}" and (work / "Makefile").exists():
         return
@@ -272,8 +272,9 @@ def told_environment():
             if name in os.environ}
 
 
-def _build_environment(settings):
-    # What make is told itself comes first: make CC=clang.
+def _environment_of(settings):
+    """build_environment() with what was remembered; what make itself is told
+    comes first (make CC=clang)."""
     return settings.environment | build_environment()
 
 
@@ -335,7 +336,7 @@ def make(tree, variant, settings):
             run_logged(
                 ["make", f"-j{settings.jobs}", "--eval=.DELETE_ON_ERROR:",
                  *_git_arguments(tag), "all"],
-                log, cwd=work, env=_build_environment(settings),
+                log, cwd=work, env=_environment_of(settings),
                 label="files compiled", what=f"make of {variant}",
                 counts=lambda line: " -c " in line,
                 pass_fds=lock_descriptors())
@@ -423,7 +424,7 @@ def install(settings):
     with step(f"installing {settings.variant} in {settings.prefix}"):
         run_logged(["make", *_git_arguments(_tag(tree, settings.variant)),
                     "install"], log, cwd=tree.work(settings.variant),
-                   env=_build_environment(settings), what="make install",
+                   env=_environment_of(settings), what="make install",
                    pass_fds=lock_descriptors())
     say(f"installed: {settings.prefix}/bin/python3.13")
 
