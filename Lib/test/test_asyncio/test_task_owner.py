@@ -1,6 +1,7 @@
 """Tests for what owns a future or a task, and for what stands for a loop."""
 
 import asyncio
+import contextvars
 import gc
 import unittest
 import weakref
@@ -8,6 +9,7 @@ from asyncio import events
 from asyncio import futures
 from asyncio import tasks
 
+from test import support
 from test.test_asyncio import scopes_support
 
 
@@ -27,10 +29,66 @@ class Owner:
         return self.loop.call_soon(callback, *args, context=context)
 
 
+class Reporting(Owner):
+    """Is told of what its handles raise, in place of the loop."""
+
+    def __init__(self, loop):
+        super().__init__(loop)
+        self.reported = []
+
+    def call_soon(self, callback, *args, context=None):
+        handle = events.Handle(callback, args, self, context)
+        return super().call_soon(handle._run)
+
+    def get_debug(self):
+        return False
+
+    def call_exception_handler(self, context):
+        self.reported.append(context)
+
+
+class Forgetting(Owner):
+    """Does not own a task any more, once it is done."""
+
+    def call_soon(self, callback, task, *, context=None):
+        task._owner = None
+        return super().call_soon(callback, task, context=context)
+
+
+class Refusing:
+    """Schedules nothing, be it taken for an owner or for a loop."""
+
+    def get_debug(self):
+        return False
+
+    def call_soon(self, callback, *args, context=None):
+        raise ZeroDivisionError
+
+
 class Proxy(events._LoopProxy):
+    """Offers two methods of the loop it stands for, and counts their calls."""
 
     def __init__(self, loop):
         self._real_loop = loop
+        self.called = []
+
+    def create_task(self, coro, **kwargs):
+        self.called.append("create_task")
+        return self._real_loop.create_task(coro, **kwargs)
+
+    def call_soon_threadsafe(self, callback, *args, context=None):
+        self.called.append("call_soon_threadsafe")
+        return self._real_loop.call_soon_threadsafe(callback, *args,
+                                                    context=context)
+
+
+async def leave(exc, wait=False):
+    """Raise an exit in a coroutine that is awaited."""
+    async def inner():
+        raise exc
+    if wait:
+        await asyncio.sleep(0)
+    await inner()
 
 
 class OwnerTests:
@@ -40,20 +98,30 @@ class OwnerTests:
         return (futures._PyFuture if self.Task is tasks._PyTask
                 else futures.Future)
 
-    def run_owned(self, coro):
-        """Run a coroutine in an owned task; return the task."""
-        owner = Owner(self.loop)
+    def run_owned(self, coro, owner=None, make=None, ask=None):
+        """Run a coroutine in an owned task; return the task.
+
+        It has a done callback, *ask* if given, before its first step.
+        """
+        owner = owner or Owner(self.loop)
+        make = make or self.Task
 
         class Adopting:
             def adopt(self, task):
                 task._owner = owner
+                task.add_done_callback(ask or (lambda task: None))
 
         async def main():
             tasks._pending_owners[id(coro)] = Adopting()
-            task = self.Task(coro, loop=self.loop, eager_start=self.eager)
-            await asyncio.wait([task])
+            task = make(coro, loop=self.loop, eager_start=self.eager)
+            if not task.done():
+                await asyncio.wait([task])
             return task
-        return self.run_in_loop(main())
+        try:
+            return self.run_in_loop(main())
+        except (KeyboardInterrupt, SystemExit) as exc:
+            # It would end the run of all tests.
+            self.fail(f"{exc!r} of an owned task left the loop")
 
     def test_nobody_owns_a_new_future(self):
         future = self.Future(loop=self.loop)
@@ -63,6 +131,16 @@ class OwnerTests:
         self.assertIs(future._owner, owner)
         future.__init__(loop=self.loop)
         self.assertIsNone(future._owner)
+
+    def test_a_task_that_is_made_anew_has_no_owner(self):
+        async def work():
+            pass
+        task = self.run_owned(work())
+        self.assertIsNotNone(task._owner)
+        # It takes no other coroutine, once it is done.
+        with self.assertRaises(TypeError):
+            task.__init__(None, loop=self.loop)
+        self.assertIsNone(task._owner)
 
     def test_the_owner_schedules_the_callbacks_in_their_order(self):
         future = self.Future(loop=self.loop)
@@ -79,6 +157,24 @@ class OwnerTests:
                          [callbacks[0], callbacks[2], callbacks[1]])
         self.run_in_loop(asyncio.sleep(0))
         self.assertEqual(ran, [0, 2, 1])
+
+    def test_a_callback_that_is_owned_runs_in_its_context(self):
+        var = contextvars.ContextVar("var", default=0)
+        future = self.Future(loop=self.loop)
+        future._owner = Owner(self.loop)
+        ran = []
+
+        def add(value):
+            context = contextvars.copy_context()
+            context.run(var.set, value)
+            future.add_done_callback(lambda f: ran.append(var.get()),
+                                     context=context)
+        add(1)
+        add(2)
+        future.set_result(1)
+        add(3)
+        self.run_in_loop(asyncio.sleep(0))
+        self.assertEqual(ran, [1, 2, 3])
 
     def test_a_future_without_an_owner_asks_its_loop(self):
         future = self.Future(loop=self.loop)
@@ -100,17 +196,43 @@ class OwnerTests:
         self.run_in_loop(asyncio.sleep(0))
         self.assertEqual(ran, [future])
 
-    def test_an_owner_that_refuses_is_as_a_loop_that_does(self):
-        class Refusing:
-            def call_soon(self, callback, *args, context=None):
-                raise ZeroDivisionError
+    def test_what_an_owned_callback_raises_is_for_the_owner(self):
+        def fail(future):
+            raise ZeroDivisionError
         future = self.Future(loop=self.loop)
-        future.add_done_callback(print)
-        future._owner = Refusing()
-        with self.assertRaises(ZeroDivisionError):
-            future.set_result(1)
-        with self.assertRaises(ZeroDivisionError):
-            future.add_done_callback(print)
+        owner = future._owner = Reporting(self.loop)
+        future.add_done_callback(fail)
+        future.set_result(1)
+        # Which asserts that the loop was told of nothing.
+        self.run_in_loop(asyncio.sleep(0))
+        self.assertEqual([type(context["exception"])
+                          for context in owner.reported],
+                         [ZeroDivisionError])
+
+    def test_an_exception_that_nobody_asks_for_is_for_the_loop(self):
+        future = self.Future(loop=self.loop)
+        owner = future._owner = Reporting(self.loop)
+        future.set_exception(ZeroDivisionError())
+        del future
+        gc.collect()
+        self.assertIn("never retrieved", self.unhandled.pop()["message"])
+        self.assertEqual(self.unhandled, [])
+        self.assertEqual(owner.reported, [])
+
+    def test_an_owner_that_refuses_is_as_a_loop_that_does(self):
+        of_loop = self.Future(loop=Refusing())
+        owned = self.Future(loop=self.loop)
+        owned._owner = Refusing()
+        for future in of_loop, owned:
+            with self.subTest(future=future):
+                future.add_done_callback(print)
+                future.add_done_callback(print)
+                with self.assertRaises(ZeroDivisionError):
+                    future.set_result(1)
+                self.assertEqual(future.result(), 1)
+                with self.assertRaises(ZeroDivisionError):
+                    future.add_done_callback(print)
+        self.assertEqual(owned._callbacks, of_loop._callbacks)
 
     def test_an_owner_may_be_changed_while_it_schedules(self):
         future = self.Future(loop=self.loop)
@@ -134,35 +256,78 @@ class OwnerTests:
         async def work():
             await asyncio.sleep(1)
             return asyncio.current_task()
-        task = self.run_owned(work())
+        ran = []
+        task = self.run_owned(work(), ask=ran.append)
         self.assertIs(task.result(), task)
         self.assertIs(task.get_loop(), self.loop)
-        # The steps of the task are the loop's: only wait() asked.
-        self.assertEqual(len(task._owner.scheduled), 1)
+        # The steps of the task are the loop's: only callbacks are the owner's.
+        self.assertEqual(task._owner.scheduled[0], ran.append)
+        self.assertEqual(len(task._owner.scheduled), 2)
+
+    def test_what_awaits_an_owned_future_is_woken_by_the_owner(self):
+        class Future(self.Future):
+            pass
+        for cls in self.Future, Future:
+            with self.subTest(cls=cls):
+                future = cls(loop=self.loop)
+                owner = future._owner = Owner(self.loop)
+
+                async def wait():
+                    self.loop.call_soon(future.set_result, 5)
+                    return await future
+
+                async def main():
+                    return await self.Task(wait(), loop=self.loop)
+                self.assertEqual(self.run_in_loop(main()), 5)
+                self.assertEqual(len(owner.scheduled), 1)
 
     def test_an_exit_of_an_owned_task_is_its_result(self):
-        async def inner(exc):
-            raise exc
+        class Task(self.Task):
+            pass
+        for make in self.Task, Task:
+            for exc in KeyboardInterrupt(), SystemExit(3):
+                for wait in False, True:
+                    with self.subTest(make=make, exc=exc, wait=wait):
+                        task = self.run_owned(leave(exc, wait), make=make)
+                        self.assertIs(task.exception(), exc)
+                        self.assertGreaterEqual(
+                            len(task._owner.scheduled), 1)
 
-        async def leave(exc, wait):
-            if wait:
-                await asyncio.sleep(0)
-            await inner(exc)
-        for exc in KeyboardInterrupt(), SystemExit(3):
-            for wait in False, True:
-                with self.subTest(exc=exc, wait=wait):
-                    task = self.run_owned(leave(exc, wait))
-                    self.assertIs(task.exception(), exc)
+    def test_an_exit_stays_with_an_owner_that_forgets_the_task(self):
+        for wait in False, True:
+            with self.subTest(wait=wait):
+                exc = KeyboardInterrupt()
+                task = self.run_owned(leave(exc, wait),
+                                      owner=Forgetting(self.loop))
+                self.assertIs(task.exception(), exc)
+                self.assertIsNone(task._owner)
+
+    def test_an_exit_of_a_task_that_the_loop_owns_is_its_result(self):
+        exc = KeyboardInterrupt()
+        task = self.run_owned(leave(exc), owner=self.loop)
+        self.assertIs(task.exception(), exc)
 
     def test_an_exit_of_a_task_that_nobody_owns_leaves_the_loop(self):
-        async def leave(exc):
-            raise exc
         for exc in KeyboardInterrupt(), SystemExit(3):
             with self.subTest(exc=exc):
                 task = self.Task(leave(exc), loop=self.loop)
                 with self.assertRaises(type(exc)):
                     self.loop.run_until_complete(task)
                 self.assertIs(task.exception(), exc)
+
+    def test_an_exit_of_a_first_step_that_nobody_owns_leaves_it(self):
+        made = []
+
+        async def first(exc):
+            made.append(asyncio.current_task())
+            raise exc
+
+        async def main():
+            for exc in KeyboardInterrupt(), SystemExit(3):
+                with self.assertRaises(type(exc)):
+                    self.Task(first(exc), loop=self.loop, eager_start=True)
+                self.assertIs(made.pop().exception(), exc)
+        self.run_in_loop(main())
 
     def test_other_errors_and_cancellations_are_as_ever(self):
         async def fail():
@@ -176,14 +341,54 @@ class OwnerTests:
                               ZeroDivisionError)
         self.assertTrue(self.run_owned(cancelled()).cancelled())
 
+    @support.cpython_only
+    def test_an_owner_is_let_go_at_once(self):
+        def owned():
+            future = self.Future(loop=self.loop)
+            owner = future._owner = Owner(self.loop)
+            return future, weakref.ref(owner)
+        with support.disable_gc():
+            future, ref = owned()
+            future._owner = None
+            self.assertIsNone(ref())
+            future, ref = owned()
+            future.__init__(loop=self.loop)
+            self.assertIsNone(ref())
+            future, ref = owned()
+            del future
+            self.assertIsNone(ref())
+
     def test_a_cycle_with_an_owner_is_collected(self):
+        async def work():
+            pass
+
+        async def main():
+            task = self.Task(work(), loop=self.loop)
+            await task
+            return task
+        for make in (lambda: self.Future(loop=self.loop),
+                     lambda: self.run_in_loop(main())):
+            with self.subTest(make=make):
+                future = make()
+                owner = future._owner = Owner(self.loop)
+                owner.future = future
+                ref = weakref.ref(owner)
+                del future, owner
+                gc.collect()
+                self.assertIsNone(ref())
+
+    def test_an_owner_is_deleted_as_other_attributes_are(self):
         future = self.Future(loop=self.loop)
-        future._owner = Owner(self.loop)
-        future._owner.future = future
-        ref = weakref.ref(future._owner)
-        del future
-        gc.collect()
-        self.assertIsNone(ref())
+        owner = future._owner = Owner(self.loop)
+        if self.Future is futures._PyFuture:
+            del future._owner
+            self.assertIsNone(future._owner)
+        else:
+            for name in "_owner", "_log_traceback":
+                with self.assertRaisesRegex(AttributeError,
+                                            "cannot delete attribute"):
+                    delattr(future, name)
+            self.assertIs(future._owner, owner)
 
     def test_what_stands_for_a_loop_is_none_for_futures_and_tasks(self):
         proxy = Proxy(self.loop)
@@ -195,13 +400,48 @@ class OwnerTests:
                 self.loop.call_soon(future.set_result, 5)
                 return asyncio.current_task(proxy), await future
             # create_task() is not what is asked for here.
-            task = self.Task(ask(), loop=proxy)
+            task = self.Task(ask(), loop=proxy, eager_start=self.eager)
             self.assertIs(task.get_loop(), self.loop)
             self.assertIn(task, asyncio.all_tasks(proxy))
             self.assertEqual(await task, (task, 5))
             self.assertIs(tasks._py_current_task(proxy),
                           tasks._py_current_task(self.loop))
         self.run_in_loop(main())
+        self.assertEqual(proxy.called, [])
+
+    def test_what_stands_for_a_loop_makes_the_tasks_asked_of_it(self):
+        proxy = Proxy(self.loop)
+
+        async def work():
+            return 5
+
+        async def main():
+            task = asyncio.ensure_future(work(), loop=proxy)
+            self.assertEqual(proxy.called, ["create_task"])
+            self.assertEqual(await task, 5)
+            job = asyncio.run_coroutine_threadsafe(work(), proxy)
+            self.assertEqual(await asyncio.wrap_future(job), 5)
+            self.assertEqual(proxy.called[1:],
+                             ["call_soon_threadsafe", "create_task"])
+        self.run_in_loop(main())
+
+    def test_a_future_belongs_to_what_stands_for_its_loop(self):
+        future = self.Future(loop=self.loop)
+        self.assertIs(asyncio.ensure_future(future, loop=Proxy(self.loop)),
+                      future)
+        with self.assertRaisesRegex(ValueError, "different loop"):
+            asyncio.ensure_future(future, loop=Proxy(object()))
+
+    @support.cpython_only
+    def test_what_stands_for_a_loop_is_let_go_at_once(self):
+        proxy = Proxy(self.loop)
+        future = self.Future(loop=proxy)
+        self.assertIsNone(asyncio.current_task(proxy))
+        ref = weakref.ref(proxy)
+        with support.disable_gc():
+            del proxy
+            self.assertIsNone(ref())
+        self.assertIs(future.get_loop(), self.loop)
 
     def test_one_that_stands_for_nothing_makes_no_future(self):
         class Empty(events._LoopProxy):
