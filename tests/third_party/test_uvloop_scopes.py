@@ -16,6 +16,7 @@ KNOWN = {
     "test.test_asyncio.test_level_cleanup": 53,
     "test.test_asyncio.test_scopes": 1194,
     "test.test_asyncio.test_shield": 129,
+    "test.test_asyncio.test_task_owner": 156,
     "test.test_asyncio.test_taskgroup_scopes": 114,
     "test.test_asyncio.test_timeout_scopes": 328,
 }
@@ -47,8 +48,25 @@ def test_every_module_on_the_virtual_clock_is_run():
     users = {f"test.test_asyncio.{path.stem}"
              for path in SUITE.glob("test_*.py")
              if "import scopes_support" in path.read_text()}
-    assert users == {module for module in KNOWN if module.startswith("test.")}
+    known = {module for module in KNOWN if module.startswith("test.")}
+    assert users == known | {"test.test_asyncio.test_supervisors"}
     assert len(EXCLUDED) == 2
+
+
+SUPERVISOR = """\
+import uvloop
+
+loop = uvloop.new_event_loop()
+try:
+    loop.create_supervisor()
+except NotImplementedError as exc:
+    print(type(exc).__name__)
+loop.close()
+"""
+
+
+def test_uvloop_has_no_supervisors_yet(run):
+    assert run("-c", SUPERVISOR).strip() == "NotImplementedError"
 
 
 EAGER = """\

@@ -78,8 +78,8 @@ class Proxy(events._LoopProxy):
 
     def call_soon_threadsafe(self, callback, *args, context=None):
         self.called.append("call_soon_threadsafe")
-        return self._real_loop.call_soon_threadsafe(callback, *args,
-                                                    context=context)
+        # The thread is the loop's own, whose clock may be a virtual one.
+        return self._real_loop.call_soon(callback, *args, context=context)
 
 
 async def leave(exc, wait=False):
