@@ -17,6 +17,7 @@ from . import futures
 from . import sslproto
 from . import tasks
 from . import transports
+from . import trsock
 from .log import logger
 
 
@@ -93,7 +94,9 @@ class _Kind(enum.Enum):
     TIMER = "timers"
     REGISTRATION = "registrations"
     TRANSPORT = "transports"
+    # Tasks and timers of the loop's own code.
     MACHINERY = "machinery"
+    DELAY = "delays"
 
     __hash__ = object.__hash__
 
@@ -194,6 +197,10 @@ class Supervisor(events._LoopProxy):
         return _view(_InnerView, self)
 
     @functools.cached_property
+    def _timers(self):
+        return self._books.setdefault(_Kind.TIMER, {})
+
+    @functools.cached_property
     def _futures(self):
         # Weak: whoever drops a future has no use for it.
         return weakref.WeakSet()
@@ -267,6 +274,7 @@ class Supervisor(events._LoopProxy):
         self._go("drain")
         await self._await_work()
         if self._state is _State.DRAINING:
+            self._release(_Kind.SERVER)
             self._release(_Kind.TIMER)
             self._release(_Kind.REGISTRATION)
             self._go("close")
@@ -290,7 +298,7 @@ class Supervisor(events._LoopProxy):
             await self._until(self._has_none, _Kind.TASK, _Kind.JOB)
             if self._state is _State.DRAINING:
                 self._release(_Kind.PROCESS)
-                await self._until(self._has_none, _Kind.PROCESS)
+                await self._until(self._has_no_process_or_an_open_stdin)
             if (first and self._has_callbacks
                     and self._state is _State.DRAINING):
                 # One batch: a callback may schedule itself for ever.
@@ -300,9 +308,16 @@ class Supervisor(events._LoopProxy):
             if self._has_none(*work):
                 break
 
+    def _has_no_process_or_an_open_stdin(self):
+        # A process that was made meanwhile may wait for its end.
+        return self._has_none(_Kind.PROCESS) or (
+            self._has_none(_Kind.TASK, _Kind.JOB)
+            and any(map(_open_stdin, self._of(_Kind.PROCESS).values())))
+
     async def _end(self):
         """Refuse everything from now on, and run what was accepted."""
         self._release(_Kind.TIMER)
+        self._release(_Kind.DELAY)
         self._cancel_futures()
         self._go("end")
         await self._one_pass_for_callbacks()
@@ -511,7 +526,8 @@ class Supervisor(events._LoopProxy):
     def _failed_transport(self, context, handle):
         """Return the owned transport that an exception is of, or None."""
         wanted = [context.get("transport"), context.get("protocol")]
-        if handle is not None and handle._callback is not None:
+        if (handle is not None and handle._loop is self._inner
+                and handle._callback is not None):
             wanted.append(getattr(handle._callback, "__self__", None))
             wanted.extend(handle._args[:1])
         wanted = [thing for thing in wanted if thing is not None]
@@ -585,8 +601,10 @@ class Supervisor(events._LoopProxy):
             return self._cancelled(events.Handle(callback, args, self._loop,
                                                  context))
         self._has_callbacks = True
-        return _from_caller(
-            self._outer.call_soon(callback, *args, context=context))
+        handle = self._outer.call_soon(callback, *args, context=context)
+        if handle._source_traceback:
+            del handle._source_traceback[-1]
+        return handle
 
     def call_soon_threadsafe(self, callback, *args, context=None):
         with self._lock:
@@ -600,16 +618,21 @@ class Supervisor(events._LoopProxy):
     def call_later(self, delay, callback, *args, context=None):
         if delay is None:
             raise TypeError('delay must not be None')
-        return _from_caller(self.call_at(
-            self._loop.time() + delay, callback, *args, context=context))
+        timer = self.call_at(self._loop.time() + delay, callback, *args,
+                             context=context)
+        if timer._source_traceback:
+            del timer._source_traceback[-1]
+        return timer
 
     def call_at(self, when, callback, *args, context=None):
         if self._state not in _FOR_CALLBACKS and self._check_callbacks():
             return self._cancelled(events.TimerHandle(
                 when, callback, args, self._loop, context))
         timer = self._outer.call_at(when, callback, *args, context=context)
-        self._own(_Kind.TIMER, id(timer), timer)
-        return _from_caller(timer)
+        self._timers[id(timer)] = timer
+        if timer._source_traceback:
+            del timer._source_traceback[-1]
+        return timer
 
     @staticmethod
     def _cancelled(handle):
@@ -644,6 +667,7 @@ class Supervisor(events._LoopProxy):
         task.add_done_callback(self._task_done)
 
     def _task_done(self, task):
+        self._forget(_Kind.TASK, id(task))
         if task.cancelled():
             self._task_was_cancelled = True
         elif (exc := task.exception()) is not None:
@@ -651,9 +675,10 @@ class Supervisor(events._LoopProxy):
                 self._add_error(exc)
                 self._abort()
             else:
-                self._fail({"message": f"Unhandled exception in {task!r}",
+                # No repr(), which runs that of the exception.
+                self._fail({"message": "Unhandled exception in task "
+                                       f"{task.get_name()!r}",
                             "exception": exc, "task": task})
-        self._forget(_Kind.TASK, id(task))
 
     def run_in_executor(self, executor, func, *args):
         self._check_open()
@@ -1037,8 +1062,16 @@ def _release_task(supervisor, task):
 def _release_process(supervisor, process):
     if supervisor._state is _State.ABORTING:
         _abort_transport(process)
-    elif (stdin := process._pipes.get(0)) is not None:
-        stdin.pipe.close()
+    elif (stdin := _open_stdin(process)) is not None:
+        stdin.close()
+
+
+def _open_stdin(process):
+    """Return the pipe to a process's stdin, or None."""
+    stdin = process._pipes.get(0)
+    if stdin is None or stdin.pipe is None or stdin.pipe.is_closing():
+        return None
+    return stdin.pipe
 
 
 def _release_transport(supervisor, transport):
@@ -1056,6 +1089,10 @@ def _abort_transport(transport):
         abort()
     except NotImplementedError:
         transport.close()
+    # What a process has not read yet: its children may hold the pipe.
+    for pipe in getattr(transport, "_pipes", {}).values():
+        if pipe is not None and pipe.pipe is not None:
+            _abort_transport(pipe.pipe)
 
 
 _RELEASE = {
@@ -1068,8 +1105,9 @@ _RELEASE = {
     _Kind.REGISTRATION: lambda supervisor, registration: registration.remove(),
     _Kind.TRANSPORT: _release_transport,
     _Kind.MACHINERY: _release_task,
+    _Kind.DELAY: lambda supervisor, timer: timer.cancel(),
 }
-_GONE_WHEN_RELEASED = {_Kind.TIMER, _Kind.REGISTRATION}
+_GONE_WHEN_RELEASED = {_Kind.TIMER, _Kind.REGISTRATION, _Kind.DELAY}
 
 
 def _layers(transport, of_protocols=True):
@@ -1138,7 +1176,7 @@ class _OwnedTimerHandle(events.TimerHandle):
 
     def _run(self):
         supervisor = self._loop._supervisor
-        supervisor._of(_Kind.TIMER).pop(id(self), None)
+        supervisor._timers.pop(id(self), None)
         if supervisor._drops:
             self.cancel()
         else:
@@ -1146,12 +1184,21 @@ class _OwnedTimerHandle(events.TimerHandle):
         self = None  # Needed to break cycles when an exception occurs.
 
 
+class _Delay(events.TimerHandle):
+    """A timer of a transport or a server; it is never dropped."""
+
+    __slots__ = ()
+
+    def _run(self):
+        self._loop._supervisor._of(_Kind.DELAY).pop(id(self), None)
+        super()._run()
+        self = None  # Needed to break cycles when an exception occurs.
+
+
 class _View:
     """What both views of a loop do otherwise."""
 
     __slots__ = ()
-
-    _TimerHandle = _OwnedTimerHandle
 
     def __repr__(self):
         return f"<view of {self._supervisor._loop!r}>"
@@ -1163,12 +1210,12 @@ class _View:
     def call_exception_handler(self, context):
         if _is_failure(context):
             self._supervisor._fail(context)
-        else:
+        elif not _is_reported(context):
             self._supervisor._loop.call_exception_handler(context)
 
     @_override
     def _timer_handle_cancelled(self, handle):
-        self._supervisor._of(_Kind.TIMER).pop(id(handle), None)
+        self._supervisor._of(self._timer_kind).pop(id(handle), None)
         super()._timer_handle_cancelled(handle)
 
 
@@ -1178,6 +1225,8 @@ class _OuterView(_View):
     __slots__ = ()
 
     _Handle = _OwnedHandle
+    _TimerHandle = _OwnedTimerHandle
+    _timer_kind = _Kind.TIMER
 
     @_override
     def _add_reader(self, fd, callback, *args):
@@ -1201,10 +1250,14 @@ class _InnerView(_View):
 
     __slots__ = ()
 
+    _TimerHandle = _Delay
+    # A normal exit leaves them alone, as transports need them to close.
+    _timer_kind = _Kind.DELAY
+
     @_override
     def call_at(self, when, callback, *args, context=None):
         timer = super().call_at(when, callback, *args, context=context)
-        self._supervisor._own(_Kind.TIMER, id(timer), timer)
+        self._supervisor._own(self._timer_kind, id(timer), timer)
         return _from_caller(timer)
 
     @_override
@@ -1231,6 +1284,18 @@ class _InnerView(_View):
         if not isinstance(protocol_factory, _Factory):
             protocol_factory = _Factory(self, protocol_factory)
         super()._start_serving(protocol_factory, *args, **kwargs)
+
+    @_override
+    def _accept_connection(self, protocol_factory, sock, *args, **kwargs):
+        try:
+            super()._accept_connection(protocol_factory, sock, *args, **kwargs)
+        except OSError as exc:
+            # The next one may be accepted.
+            self._supervisor._loop.call_exception_handler({
+                "message": "socket.accept() failed",
+                "exception": exc,
+                "socket": trsock.TransportSocket(sock),
+            })
 
     @_override
     def _stop_serving(self, sock):
@@ -1283,9 +1348,14 @@ def _is_failure(context):
         return True
     message = context["message"]
     if message == _ACCEPT_FAILED:
-        return False  # A factory's error has been reported.
+        return False
     return (not isinstance(exc, OSError)
             or message.startswith(_MESSAGES_OF_PROTOCOLS))
+
+
+def _is_reported(context):
+    """Ask if it is of a protocol factory, which has reported it itself."""
+    return context["message"] == _ACCEPT_FAILED and "protocol" not in context
 
 
 # Of errors that are no OSErrors of the operating system.

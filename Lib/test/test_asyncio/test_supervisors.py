@@ -356,6 +356,19 @@ class SupervisorTests:
             with self.subTest(name=name):
                 self.run_in_loop(main(name))
 
+    def test_an_exception_that_cannot_be_shown_is_a_failure_too(self):
+        class Hidden(Exception):
+            def __repr__(self):
+                raise ZeroDivisionError
+            __str__ = __repr__
+
+        async def main():
+            with self.raises(Hidden):
+                async with self.supervisor() as sup:
+                    sup.create_task(fail(Hidden()))
+                    await forever()
+        self.run_in_loop(main())
+
     def test_the_same_exception_is_raised_once(self):
         async def main():
             with self.raises(Boom):
