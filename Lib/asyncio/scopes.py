@@ -305,10 +305,14 @@ def _is_only_passed(scope, exc_type):
 
 
 def _close_from_anywhere(scope):
-    if _is_elsewhere(scope) and not scope._canceller.loop.is_closed():
-        scope._canceller.loop.call_soon_threadsafe(scope._abandon)
-    else:
-        scope._abandon()
+    canceller = scope._canceller
+    if canceller is not None and canceller.loop.is_closed():
+        # Nobody can be told any more of what is held.
+        canceller.held.clear()
+    elif _is_elsewhere(scope):
+        canceller.loop.call_soon_threadsafe(scope._abandon)
+        return
+    scope._abandon()
 
 
 def _exit_in(scope, exc):

@@ -2963,6 +2963,43 @@ class MisuseTests:
                     loop.close()
                 self.assertEqual(self.unhandled, [])
 
+    def test_a_request_that_is_held_by_a_destroyed_coroutine_is_forgotten(self):
+        seen = []
+
+        async def work():
+            try:
+                async with asyncio.CancelScope(shield=True):
+                    await asyncio.get_running_loop().create_future()
+            except BaseException as exc:
+                seen.append(type(exc))
+                raise
+
+        def run(loop, made):
+            async def start():
+                task = self.Task(work(), loop=loop)
+                made.append(task)
+                task._log_destroy_pending = False
+                await asyncio.sleep(0)
+                task.cancel()
+            loop.run_until_complete(start())
+            loop.close()
+
+        for in_thread in False, True:
+            with self.subTest(in_thread=in_thread):
+                loop, made = asyncio.new_event_loop(), []
+                if in_thread:
+                    thread = threading.Thread(target=run, args=[loop, made])
+                    thread.start()
+                    thread.join()
+                else:
+                    run(loop, made)
+                seen.clear()
+                with support.catch_unraisable_exception() as caught:
+                    made.clear()
+                    gc.collect()
+                    self.assertIsNone(caught.unraisable)
+                self.assertEqual(seen, [GeneratorExit])
+
     def test_another_thread_is_refused(self):
         async def main():
             errors = []

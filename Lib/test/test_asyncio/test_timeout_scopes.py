@@ -927,6 +927,8 @@ class CTests(unittest.IsolatedAsyncioTestCase):
             async with Stopping():
                 raise KeyError
 
+    @unittest.skipIf(support.Py_GIL_DISABLED,
+                     "types are immortal when there was another thread")
     def test_a_step_that_is_kept_does_not_keep_the_module(self):
         module = import_helper.import_fresh_module("_asyncio")
         module.CancelScope().__aenter__().close()
