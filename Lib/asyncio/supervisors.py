@@ -133,6 +133,7 @@ class Supervisor(events._LoopProxy):
         if failure_handler is not None and not callable(failure_handler):
             raise TypeError("a callable was expected as failure_handler, "
                             f"got {failure_handler!r}")
+        _check_class(type(loop))
         self._loop = loop
         self._name = None if name is None else str(name)
         self._failure_handler = failure_handler
@@ -140,7 +141,7 @@ class Supervisor(events._LoopProxy):
         # registered.  Only _own() and _forget() change them.
         self._books = {}
         # Held by who changes the state, and by other threads that look at it.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     # Changed by _go() only.
     _state = _State.NEW
@@ -155,8 +156,9 @@ class Supervisor(events._LoopProxy):
     _cancel_msg = None
     # Callbacks that are ready are dropped from now on.
     _drops = False
-    # Each error once, in the order in which they were seen; None after the end.
-    _errors = ()
+    # Each error once, in the order in which they were seen; None but in the
+    # block.
+    _errors = None
     # The first KeyboardInterrupt, SystemExit or GeneratorExit.
     _base_error = None
     # The CancelledError of the body, or the last one that came while the exit
@@ -169,6 +171,10 @@ class Supervisor(events._LoopProxy):
     # Something was scheduled through a view since this was last reset.
     _has_callbacks = False
     _has_machinery_callbacks = False
+    # The same, but for callbacks of futures: these may go on for ever.
+    _has_layer_callbacks = False
+    # It waits for what layers of TLS have scheduled for each other.
+    _is_settling = False
     # Markers in the ready queue that have run.
     _passes = 0
 
@@ -210,18 +216,14 @@ class Supervisor(events._LoopProxy):
     async def __aenter__(self):
         if self._state is not _State.NEW:
             raise RuntimeError(f"{self!r} has already been entered")
-        if events._get_running_loop() is not self._loop:
-            raise RuntimeError(f"{self!r} belongs to another event loop")
-        host = tasks.current_task()
-        if host is None:
-            raise RuntimeError(f"{self!r} can be entered in a task only")
-        self._host = host
+        self._host = host = self._current_task()
         if (getattr(host, "_canceller", None) is None
                 and not host.cancelling()):
             # No scope is around it, and none can get there.
             self._guard = _PlainHost(host, self)
         else:
             self._guard = _Host(host, self)
+        self._errors = []
         self._go("enter")
         if self._cancel_called:
             self._abort()
@@ -231,13 +233,17 @@ class Supervisor(events._LoopProxy):
         if self._is_exiting or self._state is _State.NEW:
             raise RuntimeError(f"{self!r} cannot be left: it "
                                f"{_WHY_NOT.get(self._state, 'is left already')}")
-        is_running = events._get_running_loop() is self._loop
-        if is_running and tasks.current_task() is not self._host:
+        is_here = (events._get_running_loop() is self._loop
+                   and tasks.current_task() is self._host)
+        if not is_here and not isinstance(exc, GeneratorExit):
             raise RuntimeError(f"{self!r} was entered in another task")
         self._is_exiting = True
         self._take_in(exc)
-        if exc is None and self._is_idle():
-            self._go("end")
+        with self._lock:
+            # Another thread may schedule something meanwhile.
+            if is_idle := exc is None and self._is_idle():
+                self._go("end")
+        if is_idle:
             self._forget_all()
             return False
         try:
@@ -245,7 +251,7 @@ class Supervisor(events._LoopProxy):
                 self._abort()
             else:
                 await self._drain()
-            if not is_running:
+            if not is_here:
                 return False  # The coroutine of the host is being closed.
             if self._state is _State.ABORTING:
                 await self._until(self._is_over)
@@ -257,15 +263,27 @@ class Supervisor(events._LoopProxy):
 
     def _is_idle(self):
         """Ask if there is nothing to wait for or to release."""
-        return (self._state is _State.OPEN and not self._has_callbacks
+        return (self._state is _State.OPEN and not self._task_was_cancelled
+                and not self._has_callbacks
                 and not self._has_machinery_callbacks
                 and "_futures" not in self.__dict__
                 and not any(self._books.values()))
+
+    def _current_task(self):
+        if events._get_running_loop() is not self._loop:
+            raise RuntimeError(f"{self!r} belongs to another event loop")
+        task = tasks.current_task()
+        if task is None:
+            raise RuntimeError(f"{self!r} can be entered, and asked to "
+                               "connect or serve, in a task only")
+        return task
 
     def _take_in(self, exc):
         """Note the exception with which the body ended."""
         if isinstance(exc, exceptions.CancelledError):
             self._cancelled_error = exc
+        elif isinstance(exc, GeneratorExit) and self._base_error is None:
+            self._base_error = exc
         elif exc is not None:
             self._add_error(exc)
 
@@ -282,9 +300,9 @@ class Supervisor(events._LoopProxy):
             self._release(_Kind.TRANSPORT)
             await self._until(self._has_none, _Kind.TRANSPORT,
                               _Kind.MACHINERY, _Kind.CALL)
-        while (self._has_machinery_callbacks
+        while (self._has_layer_callbacks
                and self._state is _State.CLOSING):
-            self._has_machinery_callbacks = False
+            self._has_layer_callbacks = False
             await self._one_pass()
         if self._state is _State.CLOSING:
             self._cancel_futures()
@@ -335,6 +353,7 @@ class Supervisor(events._LoopProxy):
             cancelled = cancellation.level_error(self._host)
         try:
             if self._base_error is not None:
+                self._report_errors()
                 if self._base_error is exc:
                     return False
                 raise self._base_error
@@ -348,10 +367,18 @@ class Supervisor(events._LoopProxy):
         finally:
             cancelled = exc = None
 
+    def _report_errors(self):
+        """Something else is raised: let the loop tell of the errors."""
+        for error in self._errors:
+            self._loop.call_exception_handler({
+                "message": f"Unhandled exception in {self!r}",
+                "exception": error})
+
     def _forget_all(self):
         # What holds a view still comes to the loop.
         if self._state is not _State.CLOSED:
             self._go_on_from_crash()
+            self._report_errors()
         self._guard.leave()
         self._guard = self._host = self._wake = None
         self._errors = self._base_error = self._cancelled_error = None
@@ -402,14 +429,25 @@ class Supervisor(events._LoopProxy):
         """Something is gone: go on with what waits for that."""
         if (self._state is _State.ABORTING and not self._futures_are_cancelled
                 and self._has_none(*_RUN_BY_THEMSELVES)):
-            if self._has_machinery_callbacks:
-                # Perhaps a connection_lost() that runs in this pass.
-                self._has_machinery_callbacks = False
-                self._loop.call_soon(self._changed)
-            else:
-                self._cancel_futures()
+            if not self._is_settling:
+                self._is_settling = True
+                self._settle_in_a_pass()
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+    def _settle_in_a_pass(self):
+        # Perhaps a connection_lost() runs before.
+        self._has_layer_callbacks = False
+        self._loop.call_soon(self._settle)
+
+    def _settle(self):
+        if not self._has_none(*_RUN_BY_THEMSELVES):
+            self._is_settling = False
+        elif self._has_layer_callbacks:
+            self._settle_in_a_pass()
+        else:
+            self._cancel_futures()
+            self._changed()
 
     def _is_over(self):
         return (self._futures_are_cancelled
@@ -455,14 +493,17 @@ class Supervisor(events._LoopProxy):
         books = self._books.get(kind)
         if not books:
             return
-        release = _RELEASE[kind]
+        release, failed = _RELEASE[kind], False
         for thing in list(books.values()):
             try:
                 release(self, thing)
             except BaseException as exc:
                 self._add_error(exc)
+                failed = True
         if kind in _GONE_WHEN_RELEASED:
             books.clear()
+        if failed:
+            self._abort()
 
     def _cancel_futures(self):
         self._futures_are_cancelled = True
@@ -504,11 +545,11 @@ class Supervisor(events._LoopProxy):
         return True
 
     def _add_error(self, exc):
-        if isinstance(exc, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+        if isinstance(exc, (KeyboardInterrupt, SystemExit)):
             if self._base_error is None:
                 self._base_error = exc
         elif not any(exc is other for other in self._errors):
-            self._errors += exc,
+            self._errors.append(exc)
 
     def _drop_failed(self, context):
         """Let go of the one resource whose exception was handled."""
@@ -665,13 +706,17 @@ class Supervisor(events._LoopProxy):
         if self._guard.has_scopes:
             self._guard.node.adopt(task)
         task.add_done_callback(self._task_done)
+        if self._state is _State.ABORTING:
+            # It was aborted while a factory made the task.
+            _release_task(self, task)
 
     def _task_done(self, task):
         self._forget(_Kind.TASK, id(task))
         if task.cancelled():
             self._task_was_cancelled = True
         elif (exc := task.exception()) is not None:
-            if isinstance(exc, (KeyboardInterrupt, SystemExit)):
+            if (isinstance(exc, (KeyboardInterrupt, SystemExit))
+                    and self._errors is not None):
                 self._add_error(exc)
                 self._abort()
             else:
@@ -682,6 +727,8 @@ class Supervisor(events._LoopProxy):
 
     def run_in_executor(self, executor, func, *args):
         self._check_open()
+        if self._loop.get_debug():
+            self._loop._check_callback(func, "run_in_executor")
         job = _Job(self, func)
         if executor is None:
             # Its threads run whatever is callable.
@@ -730,14 +777,16 @@ class Supervisor(events._LoopProxy):
     async def _call(self, name, args, kwargs):
         """Await what the view's method of that name does."""
         self._check_open()
-        task = tasks.current_task(self._loop)
+        # Not one that is patched in the instance dictionary of the loop.
+        method = getattr(type(self._inner), name)
+        task = self._current_task()
         if task is self._host or id(task) in self._of(_Kind.TASK):
             # It is cancelled itself.
-            return await getattr(self._inner, name)(*args, **kwargs)
+            return await method(self._inner, *args, **kwargs)
         call = _Call(task)
         self._own(_Kind.CALL, id(call), call)
         try:
-            return await getattr(self._inner, name)(*args, **kwargs)
+            return await method(self._inner, *args, **kwargs)
         except exceptions.CancelledError:
             if call.take_back():
                 raise _Refusal(self) from None
@@ -1151,6 +1200,8 @@ def _override(function):
 def _drop(handle):
     """Cancel a callback that will not be called, and tell who waits for it."""
     dropped = getattr(handle._callback, "_dropped", None)
+    # In debug mode, cancel() would call the repr() of what is dropped.
+    handle._repr = f"<{type(handle).__name__} dropped>"
     handle.cancel()
     if dropped is not None:
         dropped()
@@ -1178,7 +1229,7 @@ class _OwnedTimerHandle(events.TimerHandle):
         supervisor = self._loop._supervisor
         supervisor._timers.pop(id(self), None)
         if supervisor._drops:
-            self.cancel()
+            _drop(self)
         else:
             super()._run()
         self = None  # Needed to break cycles when an exception occurs.
@@ -1212,6 +1263,25 @@ class _View:
             self._supervisor._fail(context)
         elif not _is_reported(context):
             self._supervisor._loop.call_exception_handler(context)
+
+    @_override
+    def call_soon(self, callback, *args, context=None):
+        return _from_caller(
+            super().call_soon(callback, *args, context=context))
+
+    @_override
+    def call_soon_threadsafe(self, callback, *args, context=None):
+        return _from_caller(super().call_soon_threadsafe(
+            callback, *args, context=context))
+
+    @_override
+    def call_at(self, when, callback, *args, context=None):
+        return _from_caller(
+            super().call_at(when, callback, *args, context=context))
+
+    @_override
+    def _call_soon(self, callback, args, context):
+        return _from_caller(super()._call_soon(callback, args, context))
 
     @_override
     def _timer_handle_cancelled(self, handle):
@@ -1277,6 +1347,8 @@ class _InnerView(_View):
     @_override
     def _call_soon(self, callback, args, context):
         self._supervisor._has_machinery_callbacks = True
+        if not (args and futures.isfuture(args[0])):
+            self._supervisor._has_layer_callbacks = True
         return super()._call_soon(callback, args, context)
 
     @_override
@@ -1290,6 +1362,8 @@ class _InnerView(_View):
         try:
             super()._accept_connection(protocol_factory, sock, *args, **kwargs)
         except OSError as exc:
+            if sock.fileno() < 0:
+                return  # The server was closed meanwhile.
             # The next one may be accepted.
             self._supervisor._loop.call_exception_handler({
                 "message": "socket.accept() failed",
@@ -1317,6 +1391,11 @@ class _InnerView(_View):
     @_override
     def _get_real_loop(self):
         return self._supervisor._loop
+
+    @_override
+    def _is_ended_by(self, tasks):
+        """Ask if it is its host that is cancelled, with *tasks*."""
+        return self._supervisor._host in tasks
 
 
 class _Factory:
@@ -1370,6 +1449,16 @@ _ACCEPT_FAILED = "Error on transport creation for incoming connection"
 def _view_class(kind, loop_class):
     return type(kind.__name__, (kind, loop_class),
                 {"__slots__": ("_supervisor",), "__module__": __name__})
+
+
+@functools.lru_cache(maxsize=16)
+def _check_class(loop_class):
+    for cls in loop_class.__mro__:
+        if cls.__dict__.get("__slots__"):
+            raise NotImplementedError(
+                f"{loop_class.__qualname__} has no supervisors, as "
+                f"{cls.__qualname__} has __slots__, which a view of a loop "
+                "cannot share")
 
 
 def _view(kind, supervisor):

@@ -898,6 +898,34 @@ class NormalExitTests(IOTestCase):
             self.assertIsNone(here.lost.result())
         await self.within(main())
 
+    async def test_futures_are_last_over_tls_with_tasks(self):
+        server, client = tls_contexts()
+
+        class Resolving(Recorder):
+            def connection_lost(self, exc):
+                super().connection_lost(exc)
+                end.set_result("lost")
+        async with self.loop.create_supervisor() as sup:
+            end = sup.create_future()
+            _, address = await self.serve(sup, Recorder, ssl=server)
+            await sup.create_connection(Resolving, *address, ssl=client,
+                                        server_hostname=HOSTNAME)
+            sup.create_task(asyncio.sleep(3600))
+            await asyncio.sleep(0)
+            sup.cancel()
+        self.assertEqual(end.result(), "lost")
+
+    async def test_patched_methods_of_the_loop_let_nothing_escape(self):
+        for name in "create_connection", "create_server":
+            method = getattr(self.loop, name)
+            with mock.patch.object(self.loop, name, lambda *args, _=method,
+                                   **kwargs: _(*args, **kwargs)):
+                async with self.loop.create_supervisor() as sup:
+                    _, address = await self.serve(sup, Recorder)
+                    _, there = await sup.create_connection(Recorder, *address)
+                    self.assertGreaterEqual(len(sup.owned()), 2)
+                self.assertTrue(there.lost.done())
+
     async def test_futures_are_last(self):
         async def main():
             log = []
@@ -1120,6 +1148,16 @@ class NormalExitTests(IOTestCase):
             self.assertEqual(got[2], "before")
             self.assertTrue(self.loop.remove_signal_handler(signal.SIGUSR1))
         await self.within(main())
+
+    async def test_a_signal_that_came_before_it_ends_calls_nobody(self):
+        got = []
+        async with self.loop.create_supervisor() as sup:
+            sup.add_signal_handler(signal.SIGUSR1, got.append, True)
+            # As when the loop has read of it.
+            self.loop._handle_signal(signal.SIGUSR1)
+            sup.cancel()
+        await asyncio.sleep(0)
+        self.assertEqual(got, [])
 
     async def test_a_reader_that_someone_else_replaced_stays(self):
         async def main():

@@ -8,6 +8,7 @@ import contextlib
 import contextvars
 import gc
 import itertools
+import signal
 import threading
 import unittest
 import weakref
@@ -29,6 +30,13 @@ async def fail(exc=None, delay=None):
     if delay is not None:
         await asyncio.sleep(delay)
     raise exc or Boom
+
+
+async def fail_when_cancelled():
+    try:
+        await forever()
+    finally:
+        raise Boom
 
 
 async def forever():
@@ -277,6 +285,37 @@ class SupervisorTests:
             self.assertEqual(count, before)
         self.run_in_loop(main())
 
+    def test_done_callbacks_that_go_on_for_ever_let_it_end(self):
+        def add_again(future):
+            future.add_done_callback(add_again)
+
+        def make_again(_):
+            with contextlib.suppress(RuntimeError):
+                future = sup.create_future()
+                if not future.done():
+                    future.set_result(None)
+                future.add_done_callback(make_again)
+
+        async def main(again, cancels):
+            nonlocal sup
+            async with self.supervisor() as sup:
+                future = sup.create_future()
+                future.set_result(None)
+                future.add_done_callback(again)
+                if cancels:
+                    sup.cancel()
+        sup = None
+        for again in add_again, make_again:
+            for cancels in False, True:
+                if again is add_again:
+                    # It goes on for ever when the supervisor has ended.
+                    before = self.loop.passes
+                    self.loop.run_until_complete(main(again, cancels))
+                    self.loop._ready.clear()
+                    self.assertLess(self.loop.passes, before + 20)
+                else:
+                    self.run_in_loop(main(again, cancels))
+
     def test_an_error_in_the_last_batch_of_callbacks_is_raised(self):
         async def main():
             future = self.loop.create_future()
@@ -522,28 +561,74 @@ class SupervisorTests:
                 self.run_in_loop(main(cls()))
                 self.assertEqual(log, ["cleaned up"])
 
-    def test_a_host_that_is_closed_while_it_runs_leaves_nothing(self):
-        # Not a task that ends: its coroutine is destroyed.
-        started = []
+    async def supervised_generator(self, made):
+        async with self.supervisor() as sup:
+            made.extend([sup, sup.create_task(fail_when_cancelled()),
+                         sup.call_later(50, print)])
+            yield 1
+            yield 2
 
-        async def work():
-            started.append(asyncio.current_task())
-            await forever()
+    def test_a_generator_that_is_closed_in_another_task_leaves_nothing(self):
+        made = []
 
-        async def host():
-            async with self.supervisor() as sup:
-                sup.create_task(work())
-                started.append(sup.call_later(50, print))
-                await forever()
-        coro = host()
+        async def leave_open():
+            async for _ in self.supervised_generator(made):
+                await asyncio.sleep(0)
+                break
 
         async def main():
-            task = asyncio.create_task(coro)
+            await asyncio.create_task(leave_open())
+            gc.collect()
             await asyncio.sleep(1)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            self.assertTrue(started[1].cancelled())
+            sup, task, timer = made
+            self.assertTrue(task.done())
+            self.assertTrue(timer.cancelled())
+            self.assertEqual(sup.owned(), [])
+        self.loop.run_until_complete(main())
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.assertEqual(self.timers(), [])
+        # Nobody else can be told of what the task raised.
+        self.assertEqual([type(context["exception"])
+                          for context in self.unhandled], [Boom])
+
+    def test_a_runner_ends_the_tasks_of_one_that_is_never_left(self):
+        async def main():
+            sup = self.supervisor()
+            await sup.__aenter__()
+            return sup, sup.create_task(forever())
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+            sup, task = runner.run(main())
+        self.assertTrue(task.cancelled())
+
+    def test_what_is_hidden_by_an_exit_is_reported_to_the_loop(self):
+        def handler(context):
+            raise SystemExit
+
+        async def main(body, handler):
+            async with self.supervisor(failure_handler=handler) as sup:
+                task = sup.create_task(fail_when_cancelled())
+                await asyncio.sleep(0)
+                if handler is None:
+                    raise body
+                task.cancel()
+                await forever()
+        for body, its_handler in ((GeneratorExit(), None),
+                                  (KeyboardInterrupt(), None),
+                                  (SystemExit(), handler)):
+            with self.subTest(body=body):
+                self.unhandled.clear()
+                with self.assertRaises(type(body)):
+                    self.loop.run_until_complete(main(body, its_handler))
+                self.assertEqual([type(context["exception"])
+                                  for context in self.unhandled], [Boom])
+
+    def test_a_generator_exit_of_a_task_is_an_error_as_any_other(self):
+        async def main():
+            with self.raises(GeneratorExit, Boom):
+                async with self.supervisor() as sup:
+                    sup.create_task(fail(GeneratorExit(), delay=1))
+                    sup.create_task(fail_when_cancelled())
+                    await forever()
         self.run_in_loop(main())
 
     # The failure handler.
@@ -748,6 +833,41 @@ class SupervisorTests:
             self.assertEqual(sorted(told), ["body"] * 4 + ["task"] * 4)
         self.run_in_loop(main())
 
+    def test_nothing_runs_on_as_if_a_cancelled_task_had_finished(self):
+        async def main():
+            with asyncio.CancelScope() as scope:
+                async with self.supervisor() as sup:
+                    task = sup.create_task(forever())
+                    await asyncio.sleep(0)
+                    scope.cancel()
+                    with asyncio.shield():
+                        await asyncio.sleep(1)
+                    self.assertTrue(task.cancelled())
+                    self.assertEqual(sup.owned(), [])
+                ran_on.append(True)
+            self.assertTrue(scope.cancelled_caught)
+        ran_on = []
+        self.run_in_loop(main())
+        self.assertEqual(ran_on, [])
+
+    def test_a_task_that_ends_it_in_a_shield_finishes_that_first(self):
+        async def work():
+            with asyncio.shield():
+                sup.cancel()
+                await asyncio.sleep(1)
+                log.append("shielded")
+            await asyncio.sleep(1)
+            log.append("went on")
+
+        async def main():
+            nonlocal sup
+            async with self.supervisor() as sup:
+                sup.create_task(work())
+                await forever()
+        log, sup = [], None
+        self.run_in_loop(main())
+        self.assertEqual(log, ["shielded"])
+
     def test_a_deadline_while_it_exits_aborts_it(self):
         async def main(block):
             start = self.loop.now
@@ -867,6 +987,24 @@ class SupervisorTests:
                     task = sup.create_task(fail())
                     await forever()
             self.assertIsInstance(task.exception(), Boom)
+        self.run_in_loop(main())
+
+    def test_a_task_that_aborts_it_while_a_factory_makes_it_is_cancelled(self):
+        async def wrapped(coro):
+            return await coro
+
+        def factory(loop, coro, **kwargs):
+            return self.Task(wrapped(coro), loop=loop, eager_start=True)
+
+        async def work(sup):
+            sup.cancel()
+            await forever()
+
+        async def main():
+            async with self.supervisor() as sup:
+                self.loop.set_task_factory(factory)
+                task = sup.create_task(work(sup))
+            self.assertTrue(task.cancelled())
         self.run_in_loop(main())
 
     def test_a_task_of_a_factory_of_its_own_is_taken_in(self):
@@ -1023,26 +1161,31 @@ class SupervisorTests:
         self.run_in_loop(main())
 
     def test_a_patched_method_of_the_loop_hides_no_rule(self):
-        async def main():
-            made = []
-            call_soon = self.loop.call_soon
+        async def main(name, schedule):
+            method = getattr(self.loop, name)
 
             def patched(*args, **kwargs):
-                made.append(args)
-                return call_soon(*args, **kwargs)
-            self.loop.call_soon = patched
+                return method(*args, **kwargs)
+            setattr(self.loop, name, patched)
             try:
                 with self.raises(Boom):
                     async with self.supervisor() as sup:
-                        sup.call_later(0, fail_now)
+                        timer = sup.call_later(0, bool)
+                        await asyncio.sleep(1)
+                        self.assertEqual(sup.owned(), [])
+                        schedule(sup)
                         await forever()
             finally:
-                del self.loop.call_soon
-            self.assertTrue(made)
+                delattr(self.loop, name)
 
         def fail_now():
             raise Boom
-        self.run_in_loop(main())
+        for name in ("call_soon", "_call_soon", "call_at", "call_later",
+                     "call_soon_threadsafe", "call_exception_handler"):
+            for schedule in (lambda sup: sup.call_soon(fail_now),
+                             lambda sup: sup.call_soon_threadsafe(fail_now),
+                             lambda sup: sup.call_later(0, fail_now)):
+                self.run_in_loop(main(name, schedule))
 
 
 globals().update(scopes_support.kinds("SupervisorTests", SupervisorTests))
@@ -1067,7 +1210,124 @@ class ApiTests(unittest.TestCase):
                              name)
 
 
+class LoopTests(unittest.TestCase):
+
+    def test_a_loop_with_slots_has_none(self):
+        class Slotted(asyncio.SelectorEventLoop):
+            __slots__ = ("extra",)
+        loop = Slotted()
+        self.addCleanup(loop.close)
+        with self.assertRaisesRegex(NotImplementedError, "__slots__"):
+            loop.create_supervisor()
+
+    def test_a_call_in_another_loop_is_refused(self):
+        async def call(sup):
+            with self.assertRaisesRegex(RuntimeError, "another event loop"):
+                await sup.create_connection(asyncio.Protocol, "localhost", 1)
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            async with loop.create_supervisor() as sup:
+                await asyncio.to_thread(asyncio.run, call(sup))
+        asyncio.run(main())
+
+    def test_a_callback_that_cannot_be_shown_is_dropped_in_debug_mode(self):
+        class Hidden:
+            def __call__(self):
+                raise AssertionError("it was not dropped")
+
+            def __repr__(self):
+                raise ZeroDivisionError
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            with self.assertRaises(ExceptionGroup) as caught:
+                async with loop.create_supervisor() as sup:
+                    handle = sup.call_soon(Hidden())
+                    raise Boom
+            self.assertEqual(len(caught.exception.exceptions), 1)
+            self.assertTrue(handle.cancelled())
+        asyncio.run(main(), debug=True)
+
+    def test_a_coroutine_function_is_no_job_in_debug_mode(self):
+        async def main():
+            loop = asyncio.get_running_loop()
+            async with loop.create_supervisor() as sup:
+                with self.assertRaisesRegex(TypeError, "run_in_executor"):
+                    sup.run_in_executor(None, forever)
+                self.assertEqual(sup.owned(), [])
+        asyncio.run(main(), debug=True)
+
+    def test_what_cannot_be_closed_turns_the_exit_into_an_abort(self):
+        class Transport(asyncio.Transport):
+            aborted = False
+
+            def get_protocol(self):
+                return None
+
+            def close(self):
+                raise Boom
+
+            def abort(self):
+                self.aborted = True
+                sup._transport_lost(self)
+
+        async def main():
+            nonlocal sup
+            loop = asyncio.get_running_loop()
+            transport = Transport()
+            with self.assertRaises(ExceptionGroup) as caught:
+                async with loop.create_supervisor() as sup:
+                    sup._transport_made(transport)
+            self.assertIsInstance(caught.exception.exceptions[0], Boom)
+            self.assertTrue(transport.aborted)
+        sup = None
+        asyncio.run(main())
+
+
 class ThreadTests(unittest.TestCase):
+
+    def test_a_signal_handler_may_schedule_while_a_thread_does(self):
+        if threading.current_thread() is not threading.main_thread():
+            self.skipTest("signals come to the main thread")
+
+        async def main():
+            async with asyncio.get_running_loop().create_supervisor() as sup:
+                def handler(*args):
+                    sup.call_soon_threadsafe(ran.append, True)
+                self.addCleanup(signal.signal, signal.SIGUSR1,
+                                signal.signal(signal.SIGUSR1, handler))
+                with sup._lock:  # It comes in call_soon_threadsafe().
+                    signal.raise_signal(signal.SIGUSR1)
+        ran = []
+        asyncio.run(main())
+        self.assertEqual(ran, [True])
+
+    def test_a_callback_that_comes_as_an_idle_one_ends_is_refused_or_run(self):
+        async def main():
+            sup = asyncio.get_running_loop().create_supervisor()
+            is_idle = sup._is_idle
+
+            def slowly():
+                idle = is_idle()
+                thread.start()
+                thread.join(0.05)
+                return idle
+
+            def schedule():
+                try:
+                    sup.call_soon_threadsafe(late.append, True)
+                except RuntimeError as exc:
+                    refused.append(exc)
+            thread = threading.Thread(target=schedule)
+            sup._is_idle = slowly
+            async with sup:
+                pass
+            thread.join(60)
+            await asyncio.sleep(0)
+        late, refused = [], []
+        asyncio.run(main())
+        self.assertEqual((late, len(refused)), ([], 1))
 
     def test_threads_that_schedule_callbacks_while_it_ends(self):
         counts = itertools.count()
