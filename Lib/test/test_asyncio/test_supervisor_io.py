@@ -373,14 +373,22 @@ def fail_datagram(method):
     return fail
 
 
-async def fail_refused_datagram(self, sup, exc):
+@contextlib.contextmanager
+def refused_address():
+    """Give an address from which datagrams are refused."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        # The port is taken, by a socket that hears itself only.
         sock.bind(("127.0.0.1", 0))
-        address = sock.getsockname()
-    transport, _ = await sup.create_datagram_endpoint(
-        lambda: Recorder("error_received", exc), remote_addr=address)
-    transport.sendto(b"data")
-    await self.forever()
+        sock.connect(sock.getsockname())
+        yield sock.getsockname()
+
+
+async def fail_refused_datagram(self, sup, exc):
+    with refused_address() as address:
+        transport, _ = await sup.create_datagram_endpoint(
+            lambda: Recorder("error_received", exc), remote_addr=address)
+        transport.sendto(b"data")
+        await self.forever()
 
 
 def fail_read_pipe(method):
@@ -1513,13 +1521,11 @@ class SystemErrorTests(IOTestCase):
 
     async def test_a_refused_datagram_fails_nothing(self):
         async with self.loop.create_supervisor() as sup:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.bind(("127.0.0.1", 0))
-                address = sock.getsockname()
-            transport, protocol = await sup.create_datagram_endpoint(
-                Recorder, remote_addr=address)
-            transport.sendto(b"data")
-            await self.until(lambda: "error_received" in protocol.calls)
+            with refused_address() as address:
+                transport, protocol = await sup.create_datagram_endpoint(
+                    Recorder, remote_addr=address)
+                transport.sendto(b"data")
+                await self.until(lambda: "error_received" in protocol.calls)
         self.assertEqual(self.unhandled, [])
 
     async def test_what_is_no_tls_on_a_tls_connection_fails_nothing(self):
