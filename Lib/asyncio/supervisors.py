@@ -135,6 +135,7 @@ class Supervisor(events._LoopProxy):
                             f"got {failure_handler!r}")
         _check_class(type(loop))
         self._loop = loop
+        self._loop_class = type(loop)
         self._name = None if name is None else str(name)
         self._failure_handler = failure_handler
         # What is owned and alive: of each kind a dict by id(), or by what is
@@ -642,7 +643,9 @@ class Supervisor(events._LoopProxy):
             return self._cancelled(events.Handle(callback, args, self._loop,
                                                  context))
         self._has_callbacks = True
-        handle = self._outer.call_soon(callback, *args, context=context)
+        # Not a method that is patched in the loop's instance dictionary.
+        handle = self._loop_class.call_soon(self._outer, callback, *args,
+                                            context=context)
         if handle._source_traceback:
             del handle._source_traceback[-1]
         return handle
@@ -653,8 +656,8 @@ class Supervisor(events._LoopProxy):
                 return self._cancelled(events.Handle(
                     callback, args, self._loop, context))
             self._has_callbacks = True
-            return _from_caller(self._outer.call_soon_threadsafe(
-                callback, *args, context=context))
+            return _from_caller(self._loop_class.call_soon_threadsafe(
+                self._outer, callback, *args, context=context))
 
     def call_later(self, delay, callback, *args, context=None):
         if delay is None:
@@ -669,7 +672,8 @@ class Supervisor(events._LoopProxy):
         if self._state not in _FOR_CALLBACKS and self._check_callbacks():
             return self._cancelled(events.TimerHandle(
                 when, callback, args, self._loop, context))
-        timer = self._outer.call_at(when, callback, *args, context=context)
+        timer = self._loop_class.call_at(self._outer, when, callback, *args,
+                                         context=context)
         self._timers[id(timer)] = timer
         if timer._source_traceback:
             del timer._source_traceback[-1]
@@ -1265,25 +1269,6 @@ class _View:
             self._supervisor._loop.call_exception_handler(context)
 
     @_override
-    def call_soon(self, callback, *args, context=None):
-        return _from_caller(
-            super().call_soon(callback, *args, context=context))
-
-    @_override
-    def call_soon_threadsafe(self, callback, *args, context=None):
-        return _from_caller(super().call_soon_threadsafe(
-            callback, *args, context=context))
-
-    @_override
-    def call_at(self, when, callback, *args, context=None):
-        return _from_caller(
-            super().call_at(when, callback, *args, context=context))
-
-    @_override
-    def _call_soon(self, callback, args, context):
-        return _from_caller(super()._call_soon(callback, args, context))
-
-    @_override
     def _timer_handle_cancelled(self, handle):
         self._supervisor._of(self._timer_kind).pop(id(handle), None)
         super()._timer_handle_cancelled(handle)
@@ -1325,6 +1310,16 @@ class _InnerView(_View):
     _timer_kind = _Kind.DELAY
 
     @_override
+    def call_soon(self, callback, *args, context=None):
+        return _from_caller(
+            super().call_soon(callback, *args, context=context))
+
+    @_override
+    def call_soon_threadsafe(self, callback, *args, context=None):
+        return _from_caller(super().call_soon_threadsafe(
+            callback, *args, context=context))
+
+    @_override
     def call_at(self, when, callback, *args, context=None):
         timer = super().call_at(when, callback, *args, context=context)
         self._supervisor._own(self._timer_kind, id(timer), timer)
@@ -1349,7 +1344,7 @@ class _InnerView(_View):
         self._supervisor._has_machinery_callbacks = True
         if not (args and futures.isfuture(args[0])):
             self._supervisor._has_layer_callbacks = True
-        return super()._call_soon(callback, args, context)
+        return _from_caller(super()._call_soon(callback, args, context))
 
     @_override
     def _start_serving(self, protocol_factory, *args, **kwargs):

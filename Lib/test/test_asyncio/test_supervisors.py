@@ -1180,7 +1180,7 @@ class SupervisorTests:
 
         def fail_now():
             raise Boom
-        for name in ("call_soon", "_call_soon", "call_at", "call_later",
+        for name in ("call_soon", "call_at", "call_later",
                      "call_soon_threadsafe", "call_exception_handler"):
             for schedule in (lambda sup: sup.call_soon(fail_now),
                              lambda sup: sup.call_soon_threadsafe(fail_now),
