@@ -216,7 +216,8 @@ class Supervisor(events._LoopProxy):
 
     async def __aenter__(self):
         if self._state is not _State.NEW:
-            raise RuntimeError(f"{self!r} has already been entered")
+            raise RuntimeError(f"{self!r} has already been entered: create "
+                               "another one")
         self._host = host = self._current_task()
         if (getattr(host, "_canceller", None) is None
                 and not host.cancelling()):
@@ -237,7 +238,8 @@ class Supervisor(events._LoopProxy):
         is_here = (events._get_running_loop() is self._loop
                    and tasks.current_task() is self._host)
         if not is_here and not isinstance(exc, GeneratorExit):
-            raise RuntimeError(f"{self!r} was entered in another task")
+            raise RuntimeError(f"{self!r} was entered in another task: leave "
+                               "it there")
         self._is_exiting = True
         self._take_in(exc)
         with self._lock:
@@ -272,7 +274,8 @@ class Supervisor(events._LoopProxy):
 
     def _current_task(self):
         if events._get_running_loop() is not self._loop:
-            raise RuntimeError(f"{self!r} belongs to another event loop")
+            raise RuntimeError(f"{self!r} belongs to another event loop: use "
+                               "it in a task of that")
         task = tasks.current_task()
         if task is None:
             raise RuntimeError(f"{self!r} can be entered, and asked to "
@@ -620,7 +623,9 @@ class Supervisor(events._LoopProxy):
                 and not handle._cancelled]
 
     def _alive_futures(self):
-        return [future for future in list(self._futures) if not future.done()]
+        # Not by the property, which would make a set.
+        futures = self.__dict__.get("_futures", ())
+        return [future for future in list(futures) if not future.done()]
 
     # Refusals.
 
@@ -661,7 +666,7 @@ class Supervisor(events._LoopProxy):
 
     def call_later(self, delay, callback, *args, context=None):
         if delay is None:
-            raise TypeError('delay must not be None')
+            raise TypeError("delay must be a number of seconds, not None")
         timer = self.call_at(self._loop.time() + delay, callback, *args,
                              context=context)
         if timer._source_traceback:
@@ -754,11 +759,11 @@ class Supervisor(events._LoopProxy):
         self._outer.add_writer(fd, callback, *args)
 
     def remove_reader(self, fd):
-        self._books.get(_Kind.REGISTRATION, {}).pop(("reader", fd), None)
+        self._of(_Kind.REGISTRATION).pop(("reader", fd), None)
         return self._loop.remove_reader(fd)
 
     def remove_writer(self, fd):
-        self._books.get(_Kind.REGISTRATION, {}).pop(("writer", fd), None)
+        self._of(_Kind.REGISTRATION).pop(("writer", fd), None)
         return self._loop.remove_writer(fd)
 
     def add_signal_handler(self, sig, callback, *args):
@@ -773,7 +778,7 @@ class Supervisor(events._LoopProxy):
             self._loop, sig, self._loop._signal_handlers[sig], replaced))
 
     def remove_signal_handler(self, sig):
-        self._books.get(_Kind.REGISTRATION, {}).pop(("signal", sig), None)
+        self._of(_Kind.REGISTRATION).pop(("signal", sig), None)
         return self._loop.remove_signal_handler(sig)
 
     # Connections, servers and processes.
@@ -1221,7 +1226,8 @@ class _OwnedHandle(events.Handle):
             _drop(self)
         else:
             super()._run()
-        self = None  # Needed to break cycles when an exception occurs.
+        # An exception's traceback has this frame.
+        self = None
 
 
 class _OwnedTimerHandle(events.TimerHandle):
@@ -1236,7 +1242,8 @@ class _OwnedTimerHandle(events.TimerHandle):
             _drop(self)
         else:
             super()._run()
-        self = None  # Needed to break cycles when an exception occurs.
+        # An exception's traceback has this frame.
+        self = None
 
 
 class _Delay(events.TimerHandle):
@@ -1247,7 +1254,8 @@ class _Delay(events.TimerHandle):
     def _run(self):
         self._loop._supervisor._of(_Kind.DELAY).pop(id(self), None)
         super()._run()
-        self = None  # Needed to break cycles when an exception occurs.
+        # An exception's traceback has this frame.
+        self = None
 
 
 class _View:
@@ -1439,6 +1447,7 @@ _MESSAGES_OF_PROTOCOLS = (
     "Fatal error on SSL protocol", "Error calling eof_received()",
 )
 _ACCEPT_FAILED = "Error on transport creation for incoming connection"
+
 
 @functools.lru_cache(maxsize=16)
 def _view_class(kind, loop_class):
