@@ -697,7 +697,7 @@ class Supervisor(events._LoopProxy):
         if is_cancelled:
             future.cancel()
         else:
-            future._owner = self._inner
+            future._asyncio_owner = self._inner
             self._futures.add(future)
         return future
 
@@ -711,7 +711,7 @@ class Supervisor(events._LoopProxy):
     def _adopt(self, task):
         """Take a new task, before its first step."""
         self._own(_Kind.TASK, id(task), task)
-        task._owner = self._inner
+        task._asyncio_owner = self._inner
         if self._guard.has_scopes:
             self._guard.node.adopt(task)
         task.add_done_callback(self._task_done)

@@ -51,7 +51,7 @@ class Forgetting(Owner):
     """Does not own a task any more, once it is done."""
 
     def call_soon(self, callback, task, *, context=None):
-        task._owner = None
+        task._asyncio_owner = None
         return super().call_soon(callback, task, context=context)
 
 
@@ -108,7 +108,7 @@ class OwnerTests:
 
         class Adopting:
             def adopt(self, task):
-                task._owner = owner
+                task._asyncio_owner = owner
                 task.add_done_callback(ask or (lambda task: None))
 
         async def main():
@@ -125,22 +125,22 @@ class OwnerTests:
 
     def test_nobody_owns_a_new_future(self):
         future = self.Future(loop=self.loop)
-        self.assertIsNone(future._owner)
+        self.assertIsNone(future._asyncio_owner)
         owner = Owner(self.loop)
-        future._owner = owner
-        self.assertIs(future._owner, owner)
+        future._asyncio_owner = owner
+        self.assertIs(future._asyncio_owner, owner)
         future.__init__(loop=self.loop)
-        self.assertIsNone(future._owner)
+        self.assertIsNone(future._asyncio_owner)
 
     def test_a_task_that_is_made_anew_has_no_owner(self):
         async def work():
             pass
         task = self.run_owned(work())
-        self.assertIsNotNone(task._owner)
+        self.assertIsNotNone(task._asyncio_owner)
         # It takes no other coroutine, once it is done.
         with self.assertRaises(TypeError):
             task.__init__(None, loop=self.loop)
-        self.assertIsNone(task._owner)
+        self.assertIsNone(task._asyncio_owner)
 
     def test_the_owner_schedules_the_callbacks_in_their_order(self):
         future = self.Future(loop=self.loop)
@@ -149,7 +149,7 @@ class OwnerTests:
         callbacks = [lambda f, n=n: ran.append(n) for n in range(3)]
         for callback in callbacks:
             future.add_done_callback(callback)
-        future._owner = owner
+        future._asyncio_owner = owner
         future.remove_done_callback(callbacks[1])
         future.set_result(1)
         future.add_done_callback(callbacks[1])
@@ -161,7 +161,7 @@ class OwnerTests:
     def test_a_callback_that_is_owned_runs_in_its_context(self):
         var = contextvars.ContextVar("var", default=0)
         future = self.Future(loop=self.loop)
-        future._owner = Owner(self.loop)
+        future._asyncio_owner = Owner(self.loop)
         ran = []
 
         def add(value):
@@ -178,8 +178,8 @@ class OwnerTests:
 
     def test_a_future_without_an_owner_asks_its_loop(self):
         future = self.Future(loop=self.loop)
-        owner = future._owner = Owner(self.loop)
-        future._owner = None
+        owner = future._asyncio_owner = Owner(self.loop)
+        future._asyncio_owner = None
         ran = []
         future.add_done_callback(ran.append)
         future.cancel()
@@ -189,7 +189,7 @@ class OwnerTests:
 
     def test_the_loop_as_the_owner_changes_no_callback(self):
         future = self.Future(loop=self.loop)
-        future._owner = self.loop
+        future._asyncio_owner = self.loop
         ran = []
         future.add_done_callback(ran.append)
         future.set_result(1)
@@ -200,7 +200,7 @@ class OwnerTests:
         def fail(future):
             raise ZeroDivisionError
         future = self.Future(loop=self.loop)
-        owner = future._owner = Reporting(self.loop)
+        owner = future._asyncio_owner = Reporting(self.loop)
         future.add_done_callback(fail)
         future.set_result(1)
         # Which asserts that the loop was told of nothing.
@@ -211,7 +211,7 @@ class OwnerTests:
 
     def test_an_exception_that_nobody_asks_for_is_for_the_loop(self):
         future = self.Future(loop=self.loop)
-        owner = future._owner = Reporting(self.loop)
+        owner = future._asyncio_owner = Reporting(self.loop)
         future.set_exception(ZeroDivisionError())
         del future
         gc.collect()
@@ -222,7 +222,7 @@ class OwnerTests:
     def test_an_owner_that_refuses_is_as_a_loop_that_does(self):
         of_loop = self.Future(loop=Refusing())
         owned = self.Future(loop=self.loop)
-        owned._owner = Refusing()
+        owned._asyncio_owner = Refusing()
         for future in of_loop, owned:
             with self.subTest(future=future):
                 future.add_done_callback(print)
@@ -241,9 +241,9 @@ class OwnerTests:
         class Leaving:
             def call_soon(self, callback, *args, context=None):
                 owners.append(self)
-                future._owner = None
+                future._asyncio_owner = None
                 gc.collect()
-        future._owner = Leaving()
+        future._asyncio_owner = Leaving()
         ran = []
         future.add_done_callback(ran.append)
         future.add_done_callback(ran.append)
@@ -261,8 +261,8 @@ class OwnerTests:
         self.assertIs(task.result(), task)
         self.assertIs(task.get_loop(), self.loop)
         # The steps of the task are the loop's: only callbacks are the owner's.
-        self.assertEqual(task._owner.scheduled[0], ran.append)
-        self.assertEqual(len(task._owner.scheduled), 2)
+        self.assertEqual(task._asyncio_owner.scheduled[0], ran.append)
+        self.assertEqual(len(task._asyncio_owner.scheduled), 2)
 
     def test_what_awaits_an_owned_future_is_woken_by_the_owner(self):
         class Future(self.Future):
@@ -270,7 +270,7 @@ class OwnerTests:
         for cls in self.Future, Future:
             with self.subTest(cls=cls):
                 future = cls(loop=self.loop)
-                owner = future._owner = Owner(self.loop)
+                owner = future._asyncio_owner = Owner(self.loop)
 
                 async def wait():
                     self.loop.call_soon(future.set_result, 5)
@@ -291,7 +291,7 @@ class OwnerTests:
                         task = self.run_owned(leave(exc, wait), make=make)
                         self.assertIs(task.exception(), exc)
                         self.assertGreaterEqual(
-                            len(task._owner.scheduled), 1)
+                            len(task._asyncio_owner.scheduled), 1)
 
     def test_an_exit_stays_with_an_owner_that_forgets_the_task(self):
         for wait in False, True:
@@ -300,7 +300,7 @@ class OwnerTests:
                 task = self.run_owned(leave(exc, wait),
                                       owner=Forgetting(self.loop))
                 self.assertIs(task.exception(), exc)
-                self.assertIsNone(task._owner)
+                self.assertIsNone(task._asyncio_owner)
 
     def test_an_exit_of_a_task_that_the_loop_owns_is_its_result(self):
         exc = KeyboardInterrupt()
@@ -345,11 +345,11 @@ class OwnerTests:
     def test_an_owner_is_let_go_at_once(self):
         def owned():
             future = self.Future(loop=self.loop)
-            owner = future._owner = Owner(self.loop)
+            owner = future._asyncio_owner = Owner(self.loop)
             return future, weakref.ref(owner)
         with support.disable_gc():
             future, ref = owned()
-            future._owner = None
+            future._asyncio_owner = None
             self.assertIsNone(ref())
             future, ref = owned()
             future.__init__(loop=self.loop)
@@ -370,7 +370,7 @@ class OwnerTests:
                      lambda: self.run_in_loop(main())):
             with self.subTest(make=make):
                 future = make()
-                owner = future._owner = Owner(self.loop)
+                owner = future._asyncio_owner = Owner(self.loop)
                 owner.future = future
                 ref = weakref.ref(owner)
                 del future, owner
@@ -379,16 +379,16 @@ class OwnerTests:
 
     def test_an_owner_is_deleted_as_other_attributes_are(self):
         future = self.Future(loop=self.loop)
-        owner = future._owner = Owner(self.loop)
+        owner = future._asyncio_owner = Owner(self.loop)
         if self.Future is futures._PyFuture:
-            del future._owner
-            self.assertIsNone(future._owner)
+            del future._asyncio_owner
+            self.assertIsNone(future._asyncio_owner)
         else:
-            for name in "_owner", "_log_traceback":
+            for name in "_asyncio_owner", "_log_traceback":
                 with self.assertRaisesRegex(AttributeError,
                                             "cannot delete attribute"):
                     delattr(future, name)
-            self.assertIs(future._owner, owner)
+            self.assertIs(future._asyncio_owner, owner)
 
     def test_what_stands_for_a_loop_is_none_for_futures_and_tasks(self):
         proxy = Proxy(self.loop)
