@@ -12,21 +12,29 @@ import targets
 from ui import OverlayError
 
 
-@pytest.mark.parametrize("status", [0, 3])
-def test_demo_compares_with_stock_and_passes_its_status_on(
-        monkeypatch, status):
+def _demo_commands():
+    examples = layout.ROOT / "examples"
+    return [[Path("release"), examples / "tls_in_tls.py",
+             "--compare", Path("stock")],
+            [Path("release"), examples / "get_url.py"]]
+
+
+@pytest.mark.parametrize("failing, count", [(None, 2), ("tls_in_tls.py", 1),
+                                            ("get_url.py", 2)])
+def test_demo_ends_with_the_status_of_an_example_that_fails(
+        monkeypatch, failing, count):
     ran = []
 
     def run(command, **options):
         ran.append(command)
+        status = 3 if command[1].name == failing else 0
         return subprocess.CompletedProcess(command, status)
 
     monkeypatch.setattr(build, "build",
                         lambda variant="release": Path(variant))
     monkeypatch.setattr(targets.subprocess, "run", run)
-    assert targets.main(["demo"]) == status
-    assert ran == [[Path("release"), layout.ROOT / "examples/tls_in_tls.py",
-                    "--compare", Path("stock")]]
+    assert targets.main(["demo"]) == (3 if failing else 0)
+    assert ran == _demo_commands()[:count]
 
 
 def test_new_interpreter_is_asked_what_it_is_without_the_environment(

@@ -23,7 +23,7 @@ from ui import ArgumentParser, OverlayError, say
 # Target: the module whose main(arguments) does it, and what it does.
 TARGETS = {
     "all": ("targets", "build the interpreter"),
-    "demo": ("targets", "build it and run the main example"),
+    "demo": ("targets", "build it and run the main examples"),
     "test": ("suite", "everything that CI checks"),
     "test-asyncio": ("suite", "CPython's test_asyncio on the variant"),
     "bench": ("targets", "compare the speed with stock, uvloop, rloop, "
