@@ -150,7 +150,7 @@ class Client(asyncio.Protocol):
         while (piece := await self.pieces.get()) is not None:
             if unzip is not None:
                 most = LARGEST_BODY + 1 - len(body)
-                piece = await self.loop.run_in_executor(None, unzip.decompress, piece, most)
+                piece = await self.loop.run_in_executor(None, unpacked, unzip, piece, most)
             body += piece
             if len(body) > LARGEST_BODY:
                 raise BadResponse(f"the body has more than {LARGEST_BODY} bytes")
@@ -170,6 +170,14 @@ def unzipper(coding):
     if coding.lower() not in ("gzip", "x-gzip", "identity"):
         raise BadResponse(f"Content-Encoding: {coding} was not asked for")
     return None if coding.lower() == "identity" else zlib.decompressobj(wbits=31)
+
+
+def unpacked(unzip, piece, most):
+    """Runs in a thread, as this can take a while."""
+    try:
+        return unzip.decompress(piece, most)
+    except zlib.error as error:
+        raise BadResponse(f"the gzip stream is broken: {error}") from None
 
 
 # --------------------------------------------------------------------- servers

@@ -1,14 +1,26 @@
-"""The demo shows what is true, says so when it cannot go on, and cleans up."""
+"""The examples do and show what they say, and clean up, also when they are broken."""
 
+import contextlib
 import json
 import os
+import queue
 import re
+import signal
+import socket
+import struct
 import subprocess
+import sys
+import threading
+import zlib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "examples"))
+
+from http_response import BadResponse, ResponseParser
+
 DEMO = ROOT / "examples" / "tls_in_tls.py"
 BODY = b"Balance: 1234.56 EUR"
 
@@ -199,3 +211,586 @@ def test_an_interpreter_to_compare_with_that_is_missing_is_named(python, tmp_pat
     done = run(python, DEMO, "--compare", tmp_path / "none")
     assert done.returncode == 1
     assert re.fullmatch(rf"tls_in_tls: cannot compare with {tmp_path}/none: .*\n", done.stderr)
+
+
+# --- A response of HTTP, parsed ------------------------------------------------
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def parsed(data, *, step, ends):
+    """Return the parser and the body, if *data* comes in parts of *step* bytes."""
+    parser, body = ResponseParser(), b""
+    for at in range(0, len(data), step):
+        body += b"".join(parser.feed(data[at:at + step]))
+    if ends:
+        parser.feed_eof()
+    return parser, body
+
+
+@pytest.mark.parametrize("step", [1, 3, 1 << 20])
+@pytest.mark.parametrize("data, body", [
+    (OK + b"Content-Length: 5\r\n\r\nhello", b"hello"),
+    (OK + b"Content-Length: 5\r\n\r\nhello and more", b"hello"),
+    (OK + b"Content-Length: 5, 5\r\n\r\nhello", b"hello"),
+    (OK + b"Content-Length: 5\r\ncontent-length: 5\r\n\r\nhello", b"hello"),
+    (OK + b"Content-Length: 0\r\n\r\n", b""),
+    (CHUNKED + b"3\r\nhel\r\n2;a=b\r\nlo\r\n0\r\n\r\n", b"hello"),
+    (CHUNKED + b"00a\r\n0123456789\r\n000\r\nTrailer: x\r\n\r\nmore", b"0123456789"),
+    (OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok"),
+    (b"HTTP/1.1 103 Early Hints\r\nContent-Length: 9\r\n\r\n"
+     + OK + b"Content-Length: 5\r\n\r\nhello", b"hello"),
+    (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+    (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b""),
+    (b"HTTP/1.1 200\nContent-Length: 2\n\nok", b"ok"),
+])
+def test_a_body_is_the_same_however_its_bytes_come(data, body, step):
+    parser, seen = parsed(data, step=step, ends=False)
+    assert (parser.is_whole, seen) == (True, body)
+
+
+@pytest.mark.parametrize("step", [1, 1 << 20])
+def test_a_body_without_a_length_ends_with_its_connection(step):
+    data = OK + b"X: 1\r\n\r\nhello"
+    assert not parsed(data, step=step, ends=False)[0].is_whole
+    parser, body = parsed(data, step=step, ends=True)
+    assert (parser.is_whole, body) == (True, b"hello")
+
+
+def test_fields_that_come_twice_or_go_on_are_joined():
+    parser, _ = parsed(OK + b"A:1\r\na: 2\t\r\nB: x\r\n  y\r\nContent-Length: 0\r\n\r\n",
+                       step=1, ends=False)
+    assert parser.fields == {"a": "1, 2", "b": "x y", "content-length": "0"}
+    assert (parser.status, parser.reason) == (200, "OK")
+
+
+@pytest.mark.parametrize("step", [1, 1 << 20])
+@pytest.mark.parametrize("data, said", [
+    (b"SSH-2.0-OpenSSH_9.2\r\n", "no status line"),
+    (b"HTTP/2 200 OK\r\n", "no status line"),
+    (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "status 101"),
+    (OK + b"Bad Name: 1\r\n\r\n", "no header field"),
+    (OK + b"Name : 1\r\n\r\n", "no header field"),
+    (OK + b"no colon\r\n\r\n", "no header field"),
+    (OK + b"Content-Length: 5, 6\r\n\r\n", "Content-Length: 5, 6"),
+    (OK + b"Content-Length: -5\r\n\r\n", "Content-Length: -5"),
+    (OK + b"Content-Length: 5,\r\n\r\n", "Content-Length: 5,"),
+    (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "gzip, chunked"),
+    (CHUNKED + b"0x5\r\nhello\r\n", "no size of a chunk"),
+    (CHUNKED + b"-5\r\nhello\r\n", "no size of a chunk"),
+    (CHUNKED + b"\r\n", "no size of a chunk"),
+    (CHUNKED + b"2\r\nhello\r\n", "after a chunk of 2 bytes comes 'llo'"),
+    (OK + b"X: " + b"x" * 70_000, "a head of more than 65536 bytes"),
+    (OK + b"X: x\r\n" * 20_000, "a head of more than 65536 bytes"),
+    (CHUNKED + b"1" * 70_000, "a head of more than 65536 bytes"),
+    (CHUNKED + b"0\r\n" + b"X: x\r\n" * 20_000, "a head of more than 65536 bytes"),
+    (OK + b"Content-Length: 5\r\n\r\nhell", "in the midst of the response"),
+    (CHUNKED + b"5\r\nhello\r\n", "in the midst of the response"),
+    (CHUNKED + b"5\r\nhello\r\n0\r\n", "in the midst of the response"),
+    (OK, "in the midst of the response"),
+    (b"", "in the midst of the response"),
+])
+def test_what_is_no_response_is_refused(data, said, step):
+    with pytest.raises(BadResponse, match=re.escape(said)):
+        parsed(data, step=step, ends=True)
+
+
+# --- Programs on supervisors ---------------------------------------------------
+
+EXAMPLES = ROOT / "examples"
+BREAKER = Path(__file__).with_name("broken_example.py")
+ON_SUPERVISORS = ("broadcast_server", "port_forwarder", "worker_pool")
+LIMIT = 60          # seconds, against hanging
+NOTHING = dict.fromkeys(["descriptors", "sockets", "processes", "tasks", "timers"], 0)
+TALKING = ["sh", "-c", "echo hello; exec sleep 1000"]
+
+
+@contextlib.contextmanager
+def running(python, *command):
+    process = subprocess.Popen(
+        [python, "-B", "-X", "dev", "-W", "error", *map(str, command)], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # Ctrl-C may be ignored where the tests run.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def port_of(process):
+    words = process.stdout.readline().split()
+    assert words[:3] == ["listening", "on", "port"]
+    return int(words[3])
+
+
+def connect(port):
+    sock = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+    return contextlib.closing(sock)
+
+
+def receive(sock, size):
+    """Return as many bytes, or fewer if the connection ends before."""
+    data = bytearray()
+    while len(data) < size and (more := sock.recv(size - len(data))):
+        data += more
+    return bytes(data)
+
+
+def read_to_the_end(sock):
+    """Read until the end, or the reset."""
+    data = bytearray()
+    with contextlib.suppress(ConnectionResetError):
+        while more := sock.recv(65536):
+            data += more
+    return bytes(data)
+
+
+def interrupted(process):
+    """Send Ctrl-C; return the exit status and what was said."""
+    process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=LIMIT)[1], process.returncode
+
+
+def result_of(process):
+    """Return what broken_example.py says, and check what it must be anyway."""
+    output, errors = process.communicate(timeout=LIMIT)
+    assert not re.search("Warning|Traceback", errors), errors
+    result = json.loads(output.splitlines()[-1])
+    assert result["left"] == NOTHING
+    return result
+
+
+@contextlib.contextmanager
+def target(answer):
+    """A server on loopback; answer(socket) runs in a thread for each connection."""
+    threads = []
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = server.accept()
+                sock.settimeout(LIMIT)
+                threads.append(threading.Thread(target=serve, args=[sock]))
+                threads[-1].start()
+
+    def serve(sock):
+        with contextlib.closing(sock), contextlib.suppress(ConnectionError):
+            answer(sock)
+
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
+        acceptor = threading.Thread(target=accept)
+        acceptor.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            for thread in acceptor, *threads:
+                thread.join()
+
+
+def echo(sock):
+    while data := sock.recv(65536):
+        sock.sendall(data)
+
+
+def read_while_it_comes(sock):
+    """Read until nothing has come for a second; return how much that was."""
+    count = 0
+    sock.settimeout(1)
+    with contextlib.suppress(TimeoutError):
+        while data := sock.recv(65536):
+            count += len(data)
+    sock.settimeout(LIMIT)
+    return count
+
+
+def say_and_end(sock, data):
+    """Send it, and no more, if the peer is still there."""
+    with contextlib.suppress(OSError):
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+
+
+def frame(message):
+    return len(message).to_bytes(4, "big") + message
+
+
+@pytest.mark.parametrize("example", ON_SUPERVISORS)
+def test_an_example_is_short(example):
+    assert len((EXAMPLES / f"{example}.py").read_text().splitlines()) < 80
+
+
+@pytest.mark.parametrize("example", (*ON_SUPERVISORS, "get_url"))
+def test_an_example_says_how_it_is_called(python, example):
+    done = run(python, EXAMPLES / f"{example}.py", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {example}.py")
+
+
+@pytest.mark.parametrize("place, call", [
+    ("Leg.__init__", 3), ("Leg.connection_made", 3), ("Leg.connect_peer", 2),
+    ("Leg.data_received", 3), ("Leg.eof_received", 1)])
+def test_a_broken_forwarder_leaves_nothing(python, place, call):
+    with target(echo) as port, running(
+            python, BREAKER, "port_forwarder", place, call, port) as process:
+        own_port = port_of(process)
+        with connect(own_port) as first:
+            first.sendall(b"hello")
+            assert receive(first, 5) == b"hello"
+            with connect(own_port) as second:
+                say_and_end(second, b"hello")
+                process.stdin.write("now\n")
+                result = result_of(process)
+                read_to_the_end(second)
+            assert result["errors"] == [f"Broken: {place}"]
+            assert result["broke with"]["sockets"] >= 3
+            assert read_to_the_end(first) == b""
+
+
+@pytest.mark.parametrize("place, call", [
+    ("Client.__init__", 2), ("Client.data_received", 2), ("broadcast", 2),
+    ("send_signs_of_life", 1), ("Client.connection_lost", 1)])
+def test_a_broken_broadcast_server_leaves_nothing(python, place, call):
+    with running(python, BREAKER, "broadcast_server", place, call, 60) as process:
+        own_port = port_of(process)
+        with connect(own_port) as first:
+            first.sendall(frame(b"hello"))
+            assert receive(first, 9) == frame(b"hello")
+            with connect(own_port) as second:
+                say_and_end(second, frame(b"hello"))
+                process.stdin.write("now\n")
+                result = result_of(process)
+                read_to_the_end(second)
+            assert result["errors"] == [f"Broken: {place}"]
+            assert result["broke with"]["sockets"] >= 2
+            read_to_the_end(first)
+
+
+@pytest.mark.parametrize("place, call, silence", [
+    ("Worker.__init__", 2, 60), ("Worker.pipe_data_received", 2, 60),
+    ("Worker.fall_silent", 2, 0.2), ("keep_running", 2, 60), ("run_once", 2, 60)])
+def test_a_broken_pool_leaves_nothing(python, place, call, silence):
+    with running(python, BREAKER, "worker_pool", place, call, silence,
+                 *TALKING) as process:
+        process.stdin.write("now\n")
+        result = result_of(process)
+        assert result["errors"] == [f"Broken: {place}"]
+        assert result["broke with"]["tasks"] >= 2
+
+
+@pytest.mark.parametrize("place, call", [
+    ("Client.connection_made", 1), ("Client.data_received", 1), ("Client.unpack", 1),
+    ("Client.nothing_came", 1)])
+def test_a_broken_client_leaves_nothing(python, place, call):
+    def stall(sock):
+        sock.recv(65536)
+        sock.sendall(CHUNKED + b"5\r\nhello\r\n")
+        read_to_the_end(sock)
+
+    with target(stall) as port, running(
+            python, BREAKER, "get_url", place, call, f"http://127.0.0.1:{port}/",
+            0.2 if place == "Client.nothing_came" else 60) as process:
+        process.stdin.write("now\n")
+        result = result_of(process)
+        assert result["errors"] == [f"Broken: {place}"]
+        assert result["broke with"]["sockets"] == 1
+
+
+@pytest.fixture(params=ON_SUPERVISORS)
+def busy(request, python):
+    """An example that has something to do."""
+    arguments = {"broadcast_server": [0], "port_forwarder": [0, "127.0.0.1"],
+                 "worker_pool": ["--", *TALKING]}[request.param]
+    with target(echo) as port:
+        if request.param == "port_forwarder":
+            arguments.append(port)
+        with running(python, EXAMPLES / f"{request.param}.py", *arguments) as process:
+            if request.param == "worker_pool":
+                assert process.stdout.readline() == "hello\n"
+                yield process
+                return
+            with connect(port_of(process)) as sock:
+                sock.sendall(frame(b"hello"))
+                assert receive(sock, 9) == frame(b"hello")
+                yield process
+
+
+def without_killed(stderr):
+    """Drop debug mode's remarks on processes that are killed."""
+    return [line for line in without_slow_steps(stderr)
+            if not line.startswith("Close running child process: kill ")]
+
+
+def test_ctrl_c_ends_an_example_cleanly(busy):
+    errors, status = interrupted(busy)
+    assert (without_killed(errors), status) == ([], 0)
+
+
+@contextlib.contextmanager
+def forwarded(python, answer):
+    """A forwarder to a server; give the forwarder's port."""
+    with target(answer) as port, running(
+            python, EXAMPLES / "port_forwarder.py", 0, "127.0.0.1", port) as process:
+        yield port_of(process)
+
+
+def test_a_direction_that_ends_leaves_the_other_one_open(python):
+    def reverse(sock):
+        data = read_to_the_end(sock)
+        for byte in reversed(data):
+            sock.sendall(bytes([byte]))
+
+    with forwarded(python, reverse) as port, connect(port) as sock:
+        sock.sendall(b"hello")
+        sock.shutdown(socket.SHUT_WR)
+        assert read_to_the_end(sock) == b"olleh"
+
+
+def test_a_server_that_ends_first_still_reads(python):
+    read = queue.SimpleQueue()
+
+    def end_first(sock):
+        sock.shutdown(socket.SHUT_WR)
+        read.put(read_to_the_end(sock))
+
+    with forwarded(python, end_first) as port, connect(port) as sock:
+        assert read_to_the_end(sock) == b""
+        sock.sendall(b"hello")
+        sock.shutdown(socket.SHUT_WR)
+        assert read.get(timeout=LIMIT) == b"hello"
+
+
+def test_a_reset_passes_through_the_forwarder(python):
+    def reset(sock):
+        sock.recv(1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with forwarded(python, reset) as port, connect(port) as sock:
+        sock.sendall(b"h")
+        assert read_to_the_end(sock) == b""
+
+
+def test_the_forwarder_reads_no_more_than_its_peer_takes(python):
+    size, read, may_read = 64 << 20, queue.SimpleQueue(), threading.Event()
+
+    def read_late(sock):
+        may_read.wait(LIMIT)
+        read.put(len(read_to_the_end(sock)))
+
+    with forwarded(python, read_late) as port, connect(port) as sock:
+        sock.settimeout(1)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < size:
+                sent += sock.send(bytes(65536))
+        may_read.set()
+        sock.settimeout(LIMIT)
+        assert sent < size / 2      # most is in the buffers of four sockets
+        sock.sendall(bytes(size - sent))
+        sock.shutdown(socket.SHUT_WR)
+        assert read.get(timeout=LIMIT) == size
+
+
+def test_a_target_that_refuses_ends_one_connection_only(python):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with running(python, EXAMPLES / "port_forwarder.py", 0, "127.0.0.1", port) as process:
+        own_port = port_of(process)
+        for _ in range(2):
+            with connect(own_port) as sock:
+                assert read_to_the_end(sock) == b""
+            assert process.stderr.readline().startswith(
+                f"cannot connect to ('127.0.0.1', {port}): ConnectionRefusedError")
+
+
+def test_a_message_goes_to_all_clients(python):
+    with (running(python, EXAMPLES / "broadcast_server.py", 0) as process,
+          connect(port := port_of(process)) as first, connect(port) as second):
+        for sock in first, second:      # the server has accepted both
+            sock.sendall(frame(b""))
+            assert receive(first, 4) == frame(b"")
+        assert receive(second, 4) == frame(b"")
+        for part in frame(b"hello")[:2], frame(b"hello")[2:] + frame(b"world" * 100):
+            first.sendall(part)
+        for sock in first, second:
+            assert receive(sock, 9) == frame(b"hello")
+            assert receive(sock, 504) == frame(b"world" * 100)
+
+
+def test_a_client_that_breaks_the_protocol_is_cut_off_alone(python):
+    with running(python, EXAMPLES / "broadcast_server.py", 0) as process:
+        port = port_of(process)
+        with connect(port) as good, connect(port) as bad:
+            bad.sendall((65537).to_bytes(4, "big"))
+            assert read_to_the_end(bad) == b""
+            good.sendall(frame(b"x" * 65536))
+            assert receive(good, 4 + 65536) == frame(b"x" * 65536)
+        assert interrupted(process) == ("", 0)
+
+
+def test_clients_get_signs_of_life(python):
+    with (running(python, EXAMPLES / "broadcast_server.py", 0,
+                  "--interval", "0.01") as process,
+          connect(port_of(process)) as sock):
+        assert receive(sock, 8) == bytes(8)
+
+
+@pytest.mark.parametrize("grace", [0.1, 60])
+def test_a_slow_client_misses_messages_and_is_cut_off_in_the_end(python, grace):
+    code = ("import asyncio, sys, broadcast_server as server; "
+            f"server.GRACE = {grace}; asyncio.run(server.serve(0, 60))")
+    message, count = frame(b"x" * 60_000), 1000
+    with running(python, "-c", f"import sys; sys.path.insert(0, {str(EXAMPLES)!r}); {code}"
+                 ) as process:
+        port = port_of(process)
+        with connect(port) as quick, connect(port) as slow:
+            slow.sendall(frame(b"here"))
+            assert receive(quick, 8) == frame(b"here")
+            for _ in range(count):
+                quick.sendall(message)
+                assert quick.recv(len(message), socket.MSG_WAITALL) == message
+            if grace > 1:
+                assert read_while_it_comes(slow) < count * len(message)
+                quick.sendall(frame(b"last"))
+                assert receive(slow, 8) == frame(b"last")
+            else:
+                assert len(read_to_the_end(slow)) < count * len(message)
+
+
+def test_a_worker_that_fails_starts_again_after_longer_and_longer_pauses(python):
+    with running(python, EXAMPLES / "worker_pool.py", "--workers", 1, "--",
+                 "sh", "-c", "echo hello; exit 3") as process:
+        for pause in "0.1", "0.2", "0.4":
+            assert process.stdout.readline() == "hello\n"
+            assert process.stderr.readline() == (
+                f"worker 0: exit status 3, starts again in {pause} s\n")
+
+
+def test_a_worker_that_falls_silent_is_killed_and_starts_again(python):
+    with running(python, EXAMPLES / "worker_pool.py", "--workers", 1, "--silence", "0.2",
+                 "--", "sh", "-c", "echo $$; exec sleep 1000") as process:
+        pids = [int(process.stdout.readline()) for _ in range(2)]
+        assert not Path(f"/proc/{pids[0]}").exists()
+        interrupted(process)
+        assert not Path(f"/proc/{pids[1]}").exists()
+
+
+def test_a_pool_ends_when_its_workers_have_ended_well(python):
+    done = run(python, EXAMPLES / "worker_pool.py", "--workers", "3", "--", "echo", "hello")
+    assert (done.stdout, done.stderr, done.returncode) == ("hello\n" * 3, "", 0)
+
+
+# --- The client that is shown ---------------------------------------------------
+
+@pytest.fixture(scope="module")
+def shown_get(python):
+    done = run(python, "-X", "dev", "-W", "error", EXAMPLES / "get_url.py")
+    assert done.returncode == 0, done.stderr
+    assert without_slow_steps(done.stderr) == []
+    return done.stdout
+
+
+def section(output, number):
+    return output.split(f"\n{number}. ")[1].split(f"\n{number + 1}. ")[0]
+
+
+def test_the_client_gets_each_kind_of_body(shown_get):
+    assert re.findall(r"(\w+)://origin.example/(\S+) +200 OK, 2640 bytes, as sent\n",
+                      section(shown_get, 1)) == [
+        ("http", "length"), ("http", "until-closed"), ("https", "chunks"), ("https", "gzip")]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_client_leaves_nothing(shown_get, number):
+    assert ("  left over   0 file descriptors, 0 tasks, 0 timers\n"
+            in section(shown_get, number))
+
+
+def test_the_client_shows_what_it_owned_and_what_was_raised(shown_get):
+    text = section(shown_get, 2)
+    assert re.findall(r"^  owned       <(\w+)", text, re.M) == [
+        "Task", "_OwnedTimerHandle", "_SelectorSocketTransport"]
+    assert re.search(r"ExceptionGroup: .*\n +BadResponse: .* '0x40'\n +in data_received >",
+                     text)
+    assert text.endswith("  supervisor  <Supervisor closed>\n")
+
+
+def test_the_bare_loop_is_shown_to_leave_something(shown_get):
+    assert re.findall(r"^  (?:left over   )?(.*(?:waiting|tasks.*|cancelled))$",
+                      section(shown_get, 3), re.M) == [
+        "after 0.3 s still waiting", "0 file descriptors, 2 tasks, 1 timers",
+        "cancelled", "0 file descriptors, 0 tasks, 1 timers"]
+
+
+def test_what_the_client_shows_fits_a_terminal_of_80_columns(shown_get):
+    assert [line for line in shown_get.splitlines() if len(line) > 80] == []
+
+
+def test_the_client_without_openssl_names_its_package(python, tmp_path):
+    done = run(python, EXAMPLES / "get_url.py", PATH=str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1, "", "get_url: the program openssl is missing: apt-get install openssl\n")
+
+
+def gotten(python, response, *, before="pass", path="/"):
+    """Let get_url.py get a response; *before* runs first, in its module."""
+    requests = []
+
+    def answer(sock):
+        requests.append(sock.recv(65536))
+        sock.sendall(response)
+
+    code = (f"import sys; sys.path.insert(0, {str(EXAMPLES)!r}); import get_url; {before}; "
+            "get_url.main(sys.argv[1:])")
+    with target(answer) as port:
+        done = subprocess.run(
+            [python, "-X", "dev", "-W", "error", "-c", code, f"http://127.0.0.1:{port}{path}"],
+            capture_output=True, timeout=LIMIT)
+        return done, requests[0].replace(b":%d" % port, b":PORT")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_a_body_that_comes_faster_than_it_is_unpacked_is_whole(python, packed):
+    # Many pieces wait, so that reading pauses and goes on.
+    body = os.urandom(4 << 20)
+    sent = zlib.compress(body, wbits=31) if packed else body
+    coding = b"Content-Encoding: gzip\r\n" * packed
+    chunks = [b"%x\r\n%s\r\n" % (len(part), part)
+              for at in range(0, len(sent), 1024) for part in [sent[at:at + 1024]]]
+    done, _ = gotten(python, OK + coding + b"Transfer-Encoding: chunked\r\n\r\n"
+                     + b"".join(chunks) + b"0\r\n\r\n")
+    assert (done.returncode, done.stderr) == (0, b"200 OK\n")
+    assert done.stdout == body
+
+
+def test_the_request_says_what_is_wanted_and_no_more(python):
+    _, request = gotten(python, OK + b"\r\n", path="/a%20b/ü c?q=ä&r=1/2#part")
+    assert request == (b"GET /a%20b/%C3%BC%20c?q=%C3%A4&r=1/2 HTTP/1.1\r\n"
+                       b"Host: 127.0.0.1:PORT\r\nAccept-Encoding: gzip\r\n"
+                       b"Connection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize("response, said", [
+    (b"220 smtp.example ESMTP\r\n", "this is no status line: '220 smtp.example ESMTP'"),
+    (b"", "the connection ended in the midst of the response"),
+    (OK + b"Content-Encoding: br\r\n\r\n", "Content-Encoding: br was not asked for"),
+    (OK + b"Content-Encoding: gzip\r\n\r\n" + zlib.compress(b"hello", wbits=31)[:-9],
+     "the gzip stream has no end"),
+    (OK + b"Content-Encoding: gzip\r\n\r\nhello", "the gzip stream is broken: Error -3 while decompressing data: incorrect header check"),
+    (OK + b"\r\n" + bytes(1001), "the body has more than 1000 bytes"),
+    (OK + b"Content-Encoding: gzip\r\n\r\n" + zlib.compress(bytes(1 << 20), wbits=31),
+     "the body has more than 1000 bytes"),
+])
+def test_what_the_client_cannot_use_is_one_clear_line(python, response, said):
+    done, _ = gotten(python, response, before="get_url.LARGEST_BODY = 1000")
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (
+        1, b"", f"get_url: {said}\n")
+
+
+@pytest.mark.parametrize("url", ["ftp://x/", "http:///", "http://me@x/", "x"])
+def test_what_is_no_url_of_http_is_refused(python, url):
+    done = run(python, EXAMPLES / "get_url.py", url)
+    assert (done.returncode, done.stderr) == (1, f"get_url: not an HTTP URL: {url!r}\n")
