@@ -743,7 +743,7 @@ def gotten(python, response, *, before="pass", path="/"):
         requests.append(sock.recv(65536))
         sock.sendall(response)
 
-    code = (f"import sys; sys.path.insert(0, {str(EXAMPLES)!r}); import get_url; {before}; "
+    code = (f"import sys; sys.path.insert(0, {str(EXAMPLES)!r})\nimport get_url\n{before}\n"
             "get_url.main(sys.argv[1:])")
     with target(answer) as port:
         done = subprocess.run(
@@ -752,16 +752,26 @@ def gotten(python, response, *, before="pass", path="/"):
         return done, requests[0].replace(b":%d" % port, b":PORT")
 
 
+# Far more pieces than one read can bring must not be waiting.
+SHORT_QUEUE = """
+import asyncio
+class ShortQueue(asyncio.Queue):
+    def put_nowait(self, piece):
+        assert self.qsize() < 600
+        super().put_nowait(piece)
+asyncio.Queue = ShortQueue
+"""
+
+
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 def test_a_body_that_comes_faster_than_it_is_unpacked_is_whole(python, packed):
-    # Many pieces wait, so that reading pauses and goes on.
     body = os.urandom(4 << 20)
     sent = zlib.compress(body, wbits=31) if packed else body
     coding = b"Content-Encoding: gzip\r\n" * packed
     chunks = [b"%x\r\n%s\r\n" % (len(part), part)
               for at in range(0, len(sent), 1024) for part in [sent[at:at + 1024]]]
     done, _ = gotten(python, OK + coding + b"Transfer-Encoding: chunked\r\n\r\n"
-                     + b"".join(chunks) + b"0\r\n\r\n")
+                     + b"".join(chunks) + b"0\r\n\r\n", before=SHORT_QUEUE)
     assert (done.returncode, done.stderr) == (0, b"200 OK\n")
     assert done.stdout == body
 
