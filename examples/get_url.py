@@ -160,8 +160,8 @@ class Client(asyncio.Protocol):
         return bytes(body)
 
     def read_on(self):
-        if not (self.parser.is_whole or self.transport.is_reading()
-                or self.transport.is_closing()):
+        is_paused = not (self.transport.is_reading() or self.transport.is_closing())
+        if is_paused and self.pieces.empty():
             self.transport.resume_reading()
             self.expect_data()
 
