@@ -608,16 +608,18 @@ def test_a_target_that_refuses_ends_one_connection_only(python):
 
 def test_a_message_goes_to_all_clients(python):
     with (running(python, EXAMPLES / "broadcast_server.py", 0) as process,
-          connect(port := port_of(process)) as first, connect(port) as second):
-        for sock in first, second:      # the server has accepted both
-            sock.sendall(frame(b""))
-            assert receive(first, 4) == frame(b"")
-        assert receive(second, 4) == frame(b"")
-        for part in frame(b"hello")[:2], frame(b"hello")[2:] + frame(b"world" * 100):
-            first.sendall(part)
-        for sock in first, second:
-            assert receive(sock, 9) == frame(b"hello")
-            assert receive(sock, 504) == frame(b"world" * 100)
+          connect(port := port_of(process)) as first):
+        first.sendall(frame(b"alone"))
+        assert receive(first, 9) == frame(b"alone")
+        with connect(port) as second:
+            second.sendall(frame(b""))
+            # One message in two segments, and two messages in one.
+            assert [receive(sock, 4) for sock in (first, second)] == [frame(b"")] * 2
+            for part in frame(b"hello")[:2], frame(b"hello")[2:] + frame(b"world" * 100):
+                first.sendall(part)
+            for sock in first, second:
+                assert receive(sock, 9) == frame(b"hello")
+                assert receive(sock, 504) == frame(b"world" * 100)
 
 
 def test_a_client_that_breaks_the_protocol_is_cut_off_alone(python):
