@@ -1,6 +1,7 @@
 """Forward the connections of a local port to another address.
 
 What a peer does ends its own connection; an error of this program ends all of them.
+When one peer resets its connection, the other one sees an end.
 """
 
 import argparse

@@ -6,7 +6,6 @@ The supervisor of a worker ends with that worker, and the pool's with an error i
 import argparse
 import asyncio
 import contextlib
-import subprocess
 import sys
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30        # seconds before a new start
@@ -30,7 +29,8 @@ class Worker(asyncio.SubprocessProtocol):
     def pipe_data_received(self, fd, data):
         self.timer.cancel()
         self.timer = self.sup.call_later(self.silence, self.fall_silent)
-        print(data.decode(errors="replace"), end="", flush=True)
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
 
     def fall_silent(self):
         raise WorkerFailed(f"silent for {self.silence} s")
@@ -43,7 +43,8 @@ class Worker(asyncio.SubprocessProtocol):
 async def run_once(command, silence):
     async with asyncio.get_running_loop().create_supervisor() as sup:
         _, worker = await sup.subprocess_exec(
-            lambda: Worker(sup, silence), *command, stdin=subprocess.DEVNULL, stderr=None)
+            lambda: Worker(sup, silence), *command, stderr=None,
+            stdin=asyncio.subprocess.DEVNULL)
         if status := await worker.status:
             raise WorkerFailed(f"exit status {status}")
 
@@ -56,8 +57,7 @@ async def keep_running(name, command, silence):
             return await run_once(command, silence)
         except* WorkerFailed as group:
             reason = group.exceptions[0]
-        if loop.time() - started > LONGEST_PAUSE:
-            pause = FIRST_PAUSE
+        pause = FIRST_PAUSE if loop.time() - started > LONGEST_PAUSE else pause
         print(f"{name}: {reason}, starts again in {pause} s", file=sys.stderr)
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -530,11 +531,31 @@ def test_ctrl_c_ends_an_example_cleanly(busy):
 
 
 @contextlib.contextmanager
-def forwarded(python, answer):
-    """A forwarder to a server; give the forwarder's port."""
+def forwarder(python, answer):
+    """A forwarder to a server; give its process."""
     with target(answer) as port, running(
             python, EXAMPLES / "port_forwarder.py", 0, "127.0.0.1", port) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def forwarded(python, answer):
+    """The same; give the forwarder's port."""
+    with forwarder(python, answer) as process:
         yield port_of(process)
+
+
+def stop_when_idle(process):
+    """Stop a process that waits for its sockets, so that what is next comes in order."""
+    status = Path(f"/proc/{process.pid}/status")
+    while "\nState:\tS" not in status.read_text():
+        time.sleep(0.001)
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+
+
+def will_reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def test_a_direction_that_ends_leaves_the_other_one_open(python):
@@ -563,14 +584,39 @@ def test_a_server_that_ends_first_still_reads(python):
         assert read.get(timeout=LIMIT) == b"hello"
 
 
-def test_a_reset_passes_through_the_forwarder(python):
+def test_a_reset_ends_both_connections(python):
     def reset(sock):
         sock.recv(1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        will_reset(sock)
 
     with forwarded(python, reset) as port, connect(port) as sock:
         sock.sendall(b"h")
         assert read_to_the_end(sock) == b""
+
+
+def test_the_forwarder_outlives_an_end_and_a_reset_at_once(python):
+    may_reset, is_reset = threading.Event(), threading.Event()
+
+    def reset(sock):
+        sock.sendall(sock.recv(1))
+        may_reset.wait(LIMIT)
+        will_reset(sock)
+        sock.close()
+        is_reset.set()
+
+    with forwarder(python, reset) as process:
+        port = port_of(process)
+        with connect(port) as sock:
+            sock.sendall(b"h")
+            assert receive(sock, 1) == b"h"
+            # It learns of the client's end first, and of the target's reset next.
+            stop_when_idle(process)
+            sock.shutdown(socket.SHUT_WR)
+            may_reset.set()
+            assert is_reset.wait(LIMIT)
+            process.send_signal(signal.SIGCONT)
+            assert read_to_the_end(sock) == b""
+        assert interrupted(process) == ("", 0)
 
 
 def test_the_forwarder_reads_no_more_than_its_peer_takes(python):
