@@ -18,7 +18,7 @@ class Client(asyncio.Protocol):
     def __init__(self, sup, clients):
         self.sup, self.clients = sup, clients
         self.received = bytearray()
-        self.cut_off = None     # the timer of a client that is slow
+        self.cut_off = None     # the timer of a client that is slow, and misses messages
 
     def connection_made(self, transport):
         self.transport = transport
@@ -50,7 +50,7 @@ class Client(asyncio.Protocol):
 
 def broadcast(clients, frame):
     for client in clients:
-        if client.cut_off is None:      # or the message is dropped
+        if client.cut_off is None and not client.transport.is_closing():
             client.transport.write(frame)
 
 
