@@ -744,6 +744,12 @@ def test_a_worker_that_falls_silent_is_killed_and_starts_again(python):
         assert not Path(f"/proc/{pids[1]}").exists()
 
 
+def test_a_worker_that_goes_on_talking_is_left_alone(python):
+    done = run(python, EXAMPLES / "worker_pool.py", "--workers", "1", "--silence", "1",
+               "--", "sh", "-c", "for i in 1 2 3 4 5 6; do echo $i; sleep 0.25; done")
+    assert (done.stdout, done.stderr, done.returncode) == ("1\n2\n3\n4\n5\n6\n", "", 0)
+
+
 def test_a_pool_ends_when_its_workers_have_ended_well(python):
     done = run(python, EXAMPLES / "worker_pool.py", "--workers", "3", "--", "echo", "hello")
     assert (done.stdout, done.stderr, done.returncode) == ("hello\n" * 3, "", 0)
@@ -866,6 +872,32 @@ def test_what_the_client_cannot_use_is_one_clear_line(python, response, said):
     done, _ = gotten(python, response, before="get_url.LARGEST_BODY = 1000")
     assert (done.returncode, done.stdout, done.stderr.decode()) == (
         1, b"", f"get_url: {said}\n")
+
+
+def test_a_reset_in_the_midst_of_a_response_is_one_clear_line(python):
+    def reset(sock):
+        sock.recv(65536)
+        sock.sendall(CHUNKED + b"5\r\nhello\r\n")
+        will_reset(sock)
+
+    with target(reset) as port:
+        done = run(python, EXAMPLES / "get_url.py", f"http://127.0.0.1:{port}/")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"get_url: .*Connection reset by peer\n", done.stderr)
+
+
+def test_a_server_that_stops_in_the_midst_is_given_up(python):
+    def stop(sock):
+        sock.recv(65536)
+        sock.sendall(CHUNKED + b"5\r\nhel")
+        read_to_the_end(sock)
+
+    code = (f"import asyncio, sys; sys.path.insert(0, {str(EXAMPLES)!r}); import get_url\n"
+            "try: asyncio.run(get_url.get(sys.argv[1], idle=0.2))\n"
+            "except* TimeoutError as group: print(*group.exceptions)")
+    with target(stop) as port:
+        done = run(python, "-c", code, f"http://127.0.0.1:{port}/")
+    assert (done.stdout, done.stderr) == ("the server sent nothing for 0.2 s\n", "")
 
 
 @pytest.mark.parametrize("url", ["ftp://x/", "http:///", "http://me@x/", "x"])
