@@ -9,6 +9,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -229,6 +230,17 @@ def test_each_variable_of_configure_asks_for_a_new_one(checkout, name):
         checkout.env[name] = "-DX"
     assert "==> configuring" in checkout.run(*arguments)
     assert "==> configuring" not in checkout.run(*arguments)
+
+
+def test_all_variables_of_the_real_configure_are_remembered(
+        stock, monkeypatch):
+    script = (stock.resolve().parent / "src" / "configure").read_text()
+    names = set(re.search(r"ac_precious_vars='([^']+)'", script)[1].split())
+    # Options of configure set these.
+    names -= {"build_alias", "host_alias", "target_alias"}
+    for name in names:
+        monkeypatch.setenv(name, "told")
+    assert names <= build.told_environment().keys()
 
 
 @pytest.mark.parametrize("name", sorted(FILES.keys() - {

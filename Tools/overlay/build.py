@@ -33,9 +33,19 @@ from lock import lock_descriptors
 from settings import load_settings
 from ui import OverlayError, run_logged, say, step
 
-# What configure and make take from the environment, beside their arguments.
-_BUILD_ENVIRONMENT = ("CC", "CFLAGS", "CPP", "CPPFLAGS", "CXX", "LDFLAGS",
-                      "LIBS", "PKG_CONFIG", "PKG_CONFIG_PATH")
+# Libraries whose flags configure takes from the environment, if they are there,
+# in place of asking pkg-config.
+_LIBRARIES = ("BZIP2", "CURSES", "GDBM", "LIBB2", "LIBEDIT", "LIBFFI",
+              "LIBLZMA", "LIBMPDEC", "LIBREADLINE", "LIBSQLITE3", "LIBUUID",
+              "PANEL", "TCLTK", "X11", "ZLIB")
+# What configure and make take from the environment, beside their arguments:
+# the list in `configure --help`, and what it does not tell.
+_BUILD_ENVIRONMENT = (
+    "AR", "BOLT_APPLY_FLAGS", "BOLT_COMMON_FLAGS", "BOLT_INSTRUMENT_FLAGS",
+    "CC", "CFLAGS", "CPP", "CPPFLAGS", "CXX", "HOSTRUNNER", "LDFLAGS", "LIBS",
+    "LINKCC", "MACHDEP", "OPT", "PKG_CONFIG", "PKG_CONFIG_LIBDIR",
+    "PKG_CONFIG_PATH", "PROFILE_TASK",
+    *(f"{name}_{kind}" for name in _LIBRARIES for kind in ("CFLAGS", "LIBS")))
 # From <fcntl.h> and <linux/fs.h>, for renameat2().
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
