@@ -294,8 +294,11 @@ def _write(results, output, reporter):
                           ("table.txt", table)):
         (output / name).write_text(content, encoding="utf-8")
     say(f"\n{table}\nresults: {output}")
-    done = subprocess.run([reporter, HERE / "report.py", output],
-                          env=_environment("", 0), stdin=subprocess.DEVNULL)
+    # Or matplotlib makes folders in the user's home.
+    env = _environment("", 0) | {
+        "MPLCONFIGDIR": str(build_root().absolute() / "matplotlib")}
+    done = subprocess.run([reporter, HERE / "report.py", output], env=env,
+                          stdin=subprocess.DEVNULL)
     if done.returncode:
         raise OverlayError("no plot was drawn; the numbers are in "
                            f"{output / 'raw.json'}")

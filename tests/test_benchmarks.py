@@ -385,6 +385,16 @@ def test_run_draws_the_plot_and_the_tables(short_run):
     assert "| echo-tls-1 |" in (folder / "table.md").read_text("utf-8")
 
 
+def test_plot_leaves_nothing_in_the_users_home(tmp_path, monkeypatch):
+    reporter = tmp_path / "reporter"
+    reporter.write_text('#!/bin/sh\necho "$MPLCONFIGDIR" > "$2/told"\n')
+    reporter.chmod(0o755)
+    monkeypatch.setenv("OVERLAY_BUILD", str(tmp_path / "build"))
+    runner._write(made_up([1.0], [1.0]), tmp_path, reporter)
+    told = (tmp_path / "told").read_text().strip()
+    assert Path(told).parent == tmp_path / "build"
+
+
 def test_what_a_peer_cannot_do_is_told_by_its_own_error(short_run):
     folder, _ = short_run
     results = json.loads((folder / "raw.json").read_text(encoding="utf-8"))

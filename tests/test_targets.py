@@ -46,9 +46,14 @@ def test_new_interpreter_is_asked_what_it_is_without_the_environment(
     assert "\nPython " in capfd.readouterr().out
 
 
-def test_rows_that_are_no_words_are_refused_before_anything_is_built(
-        monkeypatch):
-    monkeypatch.setenv("ROWS", "it's")
+@pytest.mark.parametrize("rows, error", [
+    ("it's", "ROWS=it's: No closing quotation"),
+    ("call-soon call-son", "no benchmark row 'call-son'"),
+])
+def test_bad_rows_are_refused_before_anything_is_built(
+        monkeypatch, rows, error):
+    monkeypatch.setenv("ROWS", rows)
     monkeypatch.setattr(build, "build", None)
-    with pytest.raises(OverlayError, match="ROWS=it's: No closing quotation"):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(OverlayError, match=error):
         targets.main(["bench"])
