@@ -25,7 +25,9 @@ def test_demo_ends_with_the_status_of_an_example_that_fails(
         monkeypatch, failing, count):
     ran = []
 
-    def run(command, **options):
+    def run(command, *, env):
+        # The examples' folder is the checkout's.
+        assert env["PYTHONDONTWRITEBYTECODE"] == "1"
         ran.append(command)
         status = 3 if command[1].name == failing else 0
         return subprocess.CompletedProcess(command, status)

@@ -269,8 +269,8 @@ def configure(tree, variant, settings):
 
 def _configure_key(source, command, env):
     digest = hashlib.sha256("\0".join(command).encode())
-    for name in _BUILD_ENVIRONMENT:
-        digest.update(f"{name}={env.get(name)}\0".encode())
+    for name in sorted(env.keys() & set(_BUILD_ENVIRONMENT)):
+        digest.update(f"{name}={env[name]}\0".encode())
     for name in _CONFIGURED_FROM:
         digest.update((source / name).read_bytes())
     return digest.hexdigest()
