@@ -5,6 +5,8 @@ others git merges, and stops where only a human can; what comes of it is
 written to patches/<base>/<topic>.patch.
 """
 
+import re
+
 import build
 import layout
 import series
@@ -17,6 +19,9 @@ from scratch import scratch_series
 from stepping import run_topics_tests
 from ui import OverlayError, say
 from variants import exported_variants, variant_differences
+
+# As git diff --check says it.
+_MARKED = re.compile(r"(?P<path>.+):(?P<number>\d+): leftover conflict marker")
 
 
 def rebase_series(base, root, offline=False):
@@ -213,10 +218,16 @@ class _Rebase:
 
     def _refuse_markers(self, since):
         found = self.repository.try_git("diff", "--check", since).stdout
-        marked = [line for line in found.splitlines()
-                  if "leftover conflict marker" in line]
-        if marked:
-            raise OverlayError(f"{self.repository.path}: {marked[0]}")
+        for line in found.splitlines():
+            marked = _MARKED.fullmatch(line)
+            if marked and not self._is_title(**marked.groupdict()):
+                raise OverlayError(f"{self.repository.path}: {line}")
+
+    def _is_title(self, path, number):
+        """True for a line that git takes for a marker, but that can be under
+        a title of seven letters; a conflict has other lines, too."""
+        lines = (self.repository.path / path).read_bytes().splitlines()
+        return lines[int(number) - 1] == b"======="
 
     # --- Recording ---
 

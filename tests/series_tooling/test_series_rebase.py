@@ -142,6 +142,17 @@ def test_conflict_markers_that_were_left_are_refused(checkout):
     stopped(checkout, "leftover conflict marker")
 
 
+def test_title_of_seven_letters_is_no_conflict_marker(checkout):
+    checkout.add_base("3.13.15", OTHER)
+    checkout.make(("one", tasks("line 20\n", "ours 20\n")
+                   | {"Doc/library/own.rst": "Shields\n=======\n"}))
+    stopped(checkout)
+    resolve(checkout)
+    bring(checkout)
+    assert composed(checkout, OTHER)["Lib/asyncio/tasks.py"] == (
+        RESOLVED.encode())
+
+
 def test_two_commits_for_one_conflict_are_refused(checkout):
     make_conflict(checkout)
     stopped(checkout)
