@@ -45,7 +45,7 @@ def main(arguments=None):
         if options.instructions:
             return _Instructions(options).run(options.instructions)
         return _bench(options)
-    except OverlayError as error:
+    except (OverlayError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
@@ -97,6 +97,10 @@ def _fill_in(parser, options):
                      f"there are {', '.join(_PEERS)}")
     if options.rounds is None:
         options.rounds = 2 if options.fast else report.LEAST_PAIRS
+    for option, value in (("--rounds", options.rounds),
+                          ("--time-limit", options.time_limit)):
+        if value <= 0:
+            parser.error(f"{option} must be more than 0")
     if options.check and options.rounds < report.LEAST_PAIRS:
         parser.error(f"--check takes at least {report.LEAST_PAIRS} rounds")
     options.seconds = 0.002 if options.fast else 0.02

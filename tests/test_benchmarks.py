@@ -322,6 +322,23 @@ def test_check_refuses_a_run_that_could_not_decide():
     assert "--check takes at least 15 rounds" in done.stderr
 
 
+@pytest.mark.parametrize("option, value", [
+    ("--rounds", 0), ("--rounds", -3), ("--time-limit", 0)])
+def test_run_that_could_measure_nothing_is_refused(option, value):
+    done = run(f"{option}={value}")
+    assert done.returncode == 2
+    assert f"{option} must be more than 0" in done.stderr
+
+
+def test_output_that_cannot_be_written_gets_one_line(tmp_path, stock):
+    (tmp_path / "file").touch()
+    done = run("--stock", stock, "--ours", stock,
+               "--output", tmp_path / "file" / "out")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert str(tmp_path / "file" / "out") in line
+
+
 @pytest.fixture(scope="module")
 def short_run(tmp_path_factory, stock, python):
     """The output folder of two rows on all implementations, and the run."""
