@@ -30,10 +30,16 @@ def commands(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def ensure(tmp_path):
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text("thing==1.0\n")
-    return lambda: venv.ensure_venv("made-up", sys.executable, requirements)
+def requirements(tmp_path):
+    path = tmp_path / "requirements.txt"
+    path.write_text("thing==1.0\n")
+    return path
+
+
+@pytest.fixture
+def ensure(requirements):
+    return lambda python=sys.executable: venv.ensure_venv(
+        "made-up", python, requirements)
 
 
 def test_packages_are_installed_as_wheels_only_and_once(commands, ensure):
@@ -42,6 +48,34 @@ def test_packages_are_installed_as_wheels_only_and_once(commands, ensure):
     assert make[1:3] == ["-m", "venv"]
     assert install[:4] == [str(python), "-m", "pip", "install"]
     assert install[install.index("--only-binary") + 1] == ":all:"
+    ensure()
+    assert len(commands) == 2
+
+
+def test_other_pins_or_another_interpreter_ask_for_a_new_environment(
+        commands, ensure, requirements, tmp_path):
+    leftover = ensure().parent.parent / "leftover"
+    leftover.touch()
+    requirements.write_text("thing==2.0\n")
+    ensure()
+    assert len(commands) == 4
+    assert not leftover.exists()
+    other = tmp_path / "python"
+    other.symlink_to(sys.executable)
+    ensure(other)
+    ensure(other)
+    assert len(commands) == 6
+    assert commands[4][0] == str(other)
+
+
+def test_environment_whose_making_was_interrupted_is_made_anew(
+        commands, ensure, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(venv, "run_logged", interrupted)
+        ensure()
     ensure()
     assert len(commands) == 2
 
