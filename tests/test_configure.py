@@ -637,6 +637,14 @@ def test_tarball_may_be_given_from_another_folder(checkout):
     assert checkout.ran() == "patched\n"
 
 
+def test_tilde_is_the_home_folder_where_the_shell_leaves_it(checkout):
+    home = checkout.tarball.parent
+    checkout.env["HOME"] = str(home)
+    checkout.run(f"--base=~/{checkout.tarball.name}", "--prefix=~/py")
+    log = (checkout.root / "build/release/configure.log").read_text()
+    assert f"--prefix={home}/py\n" in log
+
+
 def test_failed_search_names_every_place_and_what_to_do(checkout, tmp_path):
     bases = checkout.cache / "asyncio-overlay" / "bases"
     bases.mkdir(parents=True)

@@ -139,6 +139,9 @@ def _check(options):
     for name in ("prefix", "base"):
         if getattr(options, name) == "":
             raise OverlayError(f"--{name} is empty: name one, or leave it out")
+        elif getattr(options, name):
+            # Bash leaves the tilde in --prefix=~/x as it is.
+            setattr(options, name, os.path.expanduser(getattr(options, name)))
     if options.prefix is not None:
         options.prefix = os.path.abspath(options.prefix)
         unfit = re.search(r"[^\w./+:@%,=~-]", options.prefix)
