@@ -359,6 +359,17 @@ def test_options_after_two_dashes_go_to_configure_of_every_variant(checkout):
         assert "--with-x=1 2 --prefix=/tmp/b" in log
 
 
+@pytest.mark.parametrize("option, path", [
+    ("--enable-shared", "$ORIGIN:$ORIGIN/../lib"), ("--disable-shared", "")])
+def test_interpreter_with_a_shared_library_looks_for_it_beside_itself(
+        checkout, option, path):
+    checkout.change_base(configure=CONFIGURE.replace(
+        "\tcp ", '\techo "run path $$LD_RUN_PATH."; cp ', 1))
+    checkout.run("--base", str(checkout.tarball), "all", "--", option)
+    _, build_log = logs(checkout)
+    assert f"\nrun path {path}.\n" in build_log
+
+
 def test_second_run_compiles_nothing(checkout):
     checkout.build()
     output = checkout.build()

@@ -285,7 +285,13 @@ def told_environment():
 def _environment_of(settings):
     """build_environment() with what was remembered; what make itself is told
     comes first (make CC=clang)."""
-    return settings.environment | build_environment()
+    env = settings.environment | build_environment()
+    if "--enable-shared" in settings.configure_args:
+        # Or the interpreter does not find its library: in the build folder, or
+        # where it is installed, or moved to.  The linker takes it from here;
+        # in LDFLAGS, shells and makefiles would have their part of the $.
+        env.setdefault("LD_RUN_PATH", "$ORIGIN:$ORIGIN/../lib")
+    return env
 
 
 def build_environment():
@@ -378,7 +384,7 @@ def _publish(work, source, published, made_of):
     try:
         shutil.copytree(work, fresh, symlinks=True, dirs_exist_ok=True,
                         ignore=_not_published)
-        shutil.copytree(source, fresh / "src", copy_function=_link)
+        shutil.copytree(source, fresh / "src", copy_function=link_or_copy)
         for log in published.glob("*.log"):
             shutil.copy2(log, fresh)
         (fresh / "overlay-made-of").write_text(made_of)
@@ -415,7 +421,9 @@ def _not_published(folder, names):
             if name.endswith((".o", ".a")) or name == "src"]
 
 
-def _link(source, target):
+def link_or_copy(source, target):
+    """Another name for the file, where it can have one: not on another file
+    system, and perhaps not if it is someone else's."""
     try:
         os.link(source, target)
     except OSError:
