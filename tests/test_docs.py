@@ -7,7 +7,6 @@ import pytest
 
 import doc_examples
 import docs
-import layout
 from ui import OverlayError
 
 
@@ -152,11 +151,10 @@ def test_of_a_patched_page_only_the_added_examples_count(page):
     assert example.text == "two()\nthree()\n"
 
 
-def test_every_example_of_the_series_pages_runs(python):
-    src = layout.build_root() / "src"
-    stock = layout.build_root() / "stock-src"
-    assert (src / "Doc").is_dir() and (stock / "Doc").is_dir()
-    touched = docs.touched_pages(src, stock)
+def test_every_example_of_the_series_pages_runs(python, stock):
+    # Each has the sources that it was made of beside it.
+    src = python.parent / "src"
+    touched = docs.touched_pages(src, stock.parent / "src")
     assert "library/asyncio.rst" in touched
     faults, count = [], 0
     for name, lines in touched.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import launcher
+from build import link_or_copy
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = ("bz2 ctypes curses ensurepip hashlib lzma readline sqlite3 ssl uuid "
@@ -16,13 +17,14 @@ MODULES = ("bz2 ctypes curses ensurepip hashlib lzma readline sqlite3 ssl uuid "
 
 def seed_build_folder(target):
     """A build folder in which only the prefix is new, to save compiling."""
-    build = (ROOT / "build").resolve()
+    built = (ROOT / "build").resolve()
     target.mkdir()
     for name in ("stock-src", "src"):
-        shutil.copytree(build / name, target / name, copy_function=os.link)
-    shutil.copytree(build / "release.work", target / "release.work",
+        shutil.copytree(built / name, target / name,
+                        copy_function=link_or_copy)
+    shutil.copytree(built / "release.work", target / "release.work",
                     symlinks=True)
-    for stamp in build.glob("*.stamp"):
+    for stamp in built.glob("*.stamp"):
         shutil.copy2(stamp, target)
 
 
