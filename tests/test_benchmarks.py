@@ -134,6 +134,7 @@ def test_a_row_that_failed_shows_the_error_and_is_undecided():
     results["rows"]["call-soon"]["results"]["ours"]["errors"] = [
         "Traceback …\nNotImplementedError: no such thing here"]
     assert report.undecided_rows(results) == ["call-soon"]
+    assert runner._check(results) == 1
     for table in (report.markdown(results), report.text(results)):
         line = next(line for line in table.splitlines()
                     if "call-soon" in line)
