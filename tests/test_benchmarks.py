@@ -143,6 +143,20 @@ def test_a_row_that_failed_shows_the_error_and_is_undecided():
                 in table)
 
 
+@pytest.mark.parametrize("value, unit, told", [
+    (1.0624e-6, "second", "1062 ns"), (9.9994e-6, "second", "9999 ns"),
+    (1e-5, "second", "10.0 µs"), (0.25, "second", "250000.0 µs"),
+    (12345, rows.BYTE, "12,345 B")])
+def test_quantity_is_told_in_its_unit(value, unit, told):
+    assert report.quantity(value, unit) == told
+
+
+def test_only_rows_with_something_else_on_stock_have_a_note_of_it():
+    assert "no scopes there" not in report.text(made_up([1.0], [1.0]))
+    assert "scope-pass is `async with timeout(None): pass`" in report.text(
+        made_up([1.0], [1.0], "scope-pass"))
+
+
 # Bounds
 
 @pytest.mark.parametrize("scope, verdict", [
