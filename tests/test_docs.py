@@ -92,6 +92,7 @@ def test_page_with_right_examples_has_no_faults(page, faults):
     ("Code::\n\n    async def main():\n        pass\n", 3, "only defines"),
     ("Code::\n\n    import sys\n    print(1, file=sys.stderr)\n", 3,
      "status 0"),
+    ("Code::\n\n    raise SystemExit(3)\n", 3, "status 3"),
     (">>> 1 + 1\n3\n", 1, "Expected"),
     (".. testcode::\n\n   print(1)\n\n.. testoutput::\n\n   2\n", 3,
      "the page shows"),
@@ -106,6 +107,13 @@ def test_wrong_example_is_a_fault_that_names_its_line(page, faults, text, line,
     [fault] = faults(path)
     assert fault.startswith(f"{path}:{line}: ")
     assert said in fault
+
+
+def test_session_that_writes_to_stderr_is_a_fault(page, faults):
+    path = page(">>> import sys\n>>> print('lost', file=sys.stderr)\n")
+    [fault] = faults(path)
+    assert fault.startswith(f"{path}: the sessions: wrote to stderr")
+    assert "lost" in fault
 
 
 def test_traceback_of_an_example_has_the_page_s_line_numbers(page, faults):
