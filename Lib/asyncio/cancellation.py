@@ -811,6 +811,12 @@ def level_error(task):
 class HostGuard(Guard):
     """The part of a block that cancels its host."""
 
+    def __init__(self, host):
+        self._task = host
+
+    def leave(self):
+        self._task = None
+
     def ask(self, msg=None):
         """Ask the host to stop."""
         ask(self, msg)
@@ -846,13 +852,6 @@ class GroupGuard(HostGuard):
     def leave(self):
         self.node.detach()
         leave(self)
-
-    def create_task(self, loop, coro, name, context):
-        """Return a task of the group, which the loop makes."""
-        create = self.node.create
-        if context is None:
-            return create(loop.create_task, coro, name=name)
-        return create(loop.create_task, coro, name=name, context=context)
 
 
 def enter_group(host):

@@ -59,15 +59,15 @@ class _State(enum.Enum):
 
 
 _NEXT = {
-    ("enter", _State.NEW): _State.OPEN,
-    ("end", _State.OPEN): _State.CLOSED,  # There is nothing to wait for.
-    ("drain", _State.OPEN): _State.DRAINING,
-    ("close", _State.DRAINING): _State.CLOSING,
-    ("end", _State.CLOSING): _State.CLOSED,
-    ("abort", _State.OPEN): _State.ABORTING,
-    ("abort", _State.DRAINING): _State.ABORTING,
-    ("abort", _State.CLOSING): _State.ABORTING,
-    ("end", _State.ABORTING): _State.CLOSED,
+    "enter": {_State.NEW: _State.OPEN},
+    "drain": {_State.OPEN: _State.DRAINING},
+    "close": {_State.DRAINING: _State.CLOSING},
+    "abort": {_State.OPEN: _State.ABORTING,
+              _State.DRAINING: _State.ABORTING,
+              _State.CLOSING: _State.ABORTING},
+    "end": {_State.OPEN: _State.CLOSED,  # There is nothing to wait for.
+            _State.CLOSING: _State.CLOSED,
+            _State.ABORTING: _State.CLOSED},
 }
 
 # Where everything can be allocated, and where only callbacks, timers and
@@ -116,7 +116,275 @@ class _Refusal(RuntimeError):
         self.supervisor = supervisor
 
 
-class Supervisor(events._LoopProxy):
+class TaskOwner:
+    """A block that owns tasks, and ends with them.
+
+    A task group is that, and a supervisor owns more.
+    """
+
+    # The message of the group of errors.
+    _errors_message = None
+    # The message of cancel().
+    _cancel_msg = None
+    # The host was asked to stop.
+    _has_asked = False
+
+    # What each block sets or looks at has no default in the class, which would
+    # make both slower.
+    def __init__(self, *, name=None):
+        self._name = name if name is None else str(name)
+        self._state = _State.NEW
+        self._loop = None
+        # The task that has entered the block.
+        self._host = None
+        # What cancels the host, and knows of the scopes around the block; None
+        # while it is not needed.
+        self._guard = None
+        # Where the tasks are in the tree of scopes, or None.
+        self._node = None
+        # Those that are not done.
+        self._tasks = set()
+        self._task_was_cancelled = False
+        # Each error once, in the order in which they were seen; None but in
+        # the block.
+        self._errors = None
+        # The first KeyboardInterrupt, SystemExit or GeneratorExit.
+        self._base_error = None
+        # The CancelledError of the body, or else the first one that came while
+        # the exit waited; the last one if we have asked for the body's.
+        self._cancelled_error = None
+        self._cancel_called = False
+        self._is_exiting = False
+        # What the exit waits for, or None.
+        self._wake = None
+
+    # The block.
+
+    def _begin(self, host):
+        """The block is entered in the task *host*."""
+        self._host = host
+        if (getattr(host, "_canceller", None) is not None
+                or host.cancelling()):
+            self._guard = guard = cancellation.enter_group(host)
+            if guard is not None:
+                self._node = guard.node
+        self._errors = []
+        self._state = _NEXT["enter"][self._state]
+        if self._cancel_called:
+            self._abort()
+
+    def _needed_guard(self):
+        if self._guard is None:
+            self._guard = cancellation.HostGuard(self._host)
+        return self._guard
+
+    def _take_in(self, exc):
+        """Note the exception with which the body ended."""
+        if isinstance(exc, exceptions.CancelledError):
+            self._cancelled_error = exc
+        elif isinstance(exc, GeneratorExit) and self._base_error is None:
+            self._base_error = exc
+        elif exc is not None:
+            self._add_error(exc)
+
+    async def _until_changed(self):
+        """Wait until something is gone; abort if the host is cancelled."""
+        self._wake = self._loop.create_future()
+        try:
+            if self._guard is None:
+                await self._wake
+            else:
+                await self._guard.wait(self._wake,
+                                       hide=self._state is _State.ABORTING)
+        except exceptions.CancelledError as exc:
+            if self._cancelled_error is None or self._has_asked:
+                self._cancelled_error = exc
+            self._abort()
+        finally:
+            self._wake = None
+
+    def _changed(self):
+        """Something is gone: go on with what waits for that."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _conclude(self, exc):
+        """Raise what is to be raised; return true to swallow *exc*."""
+        guard = self._needed_guard()
+        others = (guard.take_back() if self._has_asked
+                  else cancellation.is_asked_by_others(guard))
+        cancelled = self._cancelled_error
+        if self._has_asked and not others:
+            cancelled = None
+        elif cancelled is None and (self._task_was_cancelled
+                                    or self._cancel_called):
+            # Nothing runs on as if the tasks had finished.
+            cancelled = cancellation.level_error(self._host)
+        try:
+            if self._base_error is not None:
+                self._report_errors()
+                if self._base_error is exc:
+                    return False
+                raise self._base_error
+            if self._errors:
+                guard.ask_again()
+                raise BaseExceptionGroup(self._errors_message, self._errors)
+            if cancelled is None or cancelled is exc:
+                return cancelled is None
+            raise cancelled
+        finally:
+            cancelled = exc = None
+
+    def _report_errors(self):
+        """Something else is raised: let the loop tell of the errors."""
+        for error in self._errors:
+            self._loop.call_exception_handler({
+                "message": f"Unhandled exception in {self!r}",
+                "exception": error})
+
+    def _forget_block(self):
+        if self._guard is not None:
+            self._guard.leave()
+            self._guard = self._node = None
+        self._host = self._errors = None
+        self._base_error = self._cancelled_error = None
+
+    # The state.
+
+    def _go(self, event):
+        self._state = _NEXT[event][self._state]
+
+    def cancel(self, msg=None):
+        """End everything: what is owned, and the block.
+
+        The block then exits without an error of its own.  *msg* is the text
+        of the CancelledErrors.  Does nothing after the end; before the block
+        is entered, it is cancelled when it is.
+        """
+        if not self._cancel_called:
+            self._cancel_called = True
+            self._cancel_msg = msg
+        self._abort()
+
+    def _abort(self):
+        """Request the end of everything, at once."""
+        if self._state not in _NEXT["abort"]:
+            return
+        self._go("abort")
+        with cancellation.from_outside():
+            self._release_all()
+        if not self._is_exiting:
+            self._has_asked = True
+            self._needed_guard().ask(self._cancel_msg)
+        self._changed()
+
+    def _release_all(self):
+        self._release_each(_release_task, self._tasks)
+
+    def _release_each(self, release, things):
+        """Call release(self, thing) for each, also after errors."""
+        failed = False
+        for thing in list(things):
+            try:
+                release(self, thing)
+            except BaseException as exc:
+                self._add_error(exc)
+                failed = True
+        return failed
+
+    def _add_error(self, exc):
+        if isinstance(exc, (KeyboardInterrupt, SystemExit)):
+            if self._base_error is None:
+                self._base_error = exc
+        elif not any(exc is other for other in self._errors):
+            self._errors.append(exc)
+
+    # Tasks.
+
+    def create_task(self, coro, **kwargs):
+        """Start a task that is owned; return it.
+
+        The keyword arguments are those of asyncio.create_task().  A refusal
+        raises RuntimeError, and closes *coro*.
+        """
+        if self._state is not _State.OPEN or self._is_exiting:
+            self._check_task(coro)
+        loop = self._loop
+        try:
+            is_plain = loop._task_factory is None and not loop._debug
+        except AttributeError:
+            is_plain = False  # Not asyncio's.
+        if not is_plain or self._node is not None or "eager_start" in kwargs:
+            return self._create_watched_task(coro, kwargs)
+        # Nothing can happen before it is known.
+        task = loop.create_task(coro, **kwargs) if kwargs else (
+            loop.create_task(coro))
+        # As _adopt() does.
+        self._tasks.add(task)
+        task._asyncio_owner = self._owner_of_tasks
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _create_watched_task(self, coro, kwargs):
+        """Create a task that is known before its first step."""
+        task = cancellation.create_below(_Adopter(self), self._loop.create_task,
+                                         coro, **kwargs)
+        if self._state is _State.ABORTING:
+            # That has happened while the task was made.
+            _release_task(self, task)
+        if getattr(task, "_source_traceback", None):
+            del task._source_traceback[-2:]
+        try:
+            return task
+        finally:
+            # The traceback of an eager task's exception has this frame.
+            del task
+
+    def _check_task(self, coro):
+        """Refuse a task, unless there is still reason to wait for it."""
+        raise NotImplementedError
+
+    def _adopt(self, task):
+        """Take a new task, before its first step."""
+        self._tasks.add(task)
+        # Its exit is its result: what it belongs to is cleaned up first.
+        task._asyncio_owner = self._owner_of_tasks
+        if self._node is not None:
+            self._node.adopt(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task):
+        self._tasks.discard(task)
+        if not self._tasks and self._wake is not None:
+            self._changed()
+        if task.cancelled():
+            self._task_was_cancelled = True
+        elif (exc := task.exception()) is not None:
+            # No repr(), which runs that of the exception.
+            self._task_failed({"message": "Unhandled exception in task "
+                                          f"{task.get_name()!r}",
+                               "exception": exc, "task": task})
+
+    def _task_failed(self, context):
+        if self._errors is None:
+            # The block was left before.
+            self._loop.call_exception_handler(context)
+        else:
+            self._add_error(context["exception"])
+            self._abort()
+
+
+class _Adopter:
+    """Tells who makes a task of it, before its first step."""
+
+    def __init__(self, owner):
+        self._owner = owner
+
+    def adopt(self, task):
+        self._owner._adopt(task)
+
+
+class Supervisor(TaskOwner, events._LoopProxy):
     """Offers every API of an event loop, and owns what is allocated.
 
     Made by :meth:`loop.create_supervisor`, and entered with ``async with``,
@@ -129,55 +397,34 @@ class Supervisor(events._LoopProxy):
     and futures.
     """
 
+    _errors_message = "unhandled errors in a supervisor"
+
     def __init__(self, loop, *, name=None, failure_handler=None):
         if failure_handler is not None and not callable(failure_handler):
             raise TypeError("a callable was expected as failure_handler, "
                             f"got {failure_handler!r}")
         _check_class(type(loop))
+        super().__init__(name=name)
         self._loop = loop
         self._loop_class = type(loop)
-        self._name = None if name is None else str(name)
         self._failure_handler = failure_handler
         # What is owned and alive: of each kind a dict by id(), or by what is
         # registered.  Only _own() and _forget() change them.
-        self._books = {}
+        self._books = {_Kind.TASK: self._tasks}
         # Held by who changes the state, and by other threads that look at it.
         self._lock = threading.RLock()
-
-    # Changed by _go() only.
-    _state = _State.NEW
-    # The task that has entered the block; what cancels it.
-    _host = None
-    _guard = None
-    # The host was asked to stop.
-    _has_asked = False
-    _is_exiting = False
-    # cancel() was called; its message.
-    _cancel_called = False
-    _cancel_msg = None
-    # Callbacks that are ready are dropped from now on.
-    _drops = False
-    # Each error once, in the order in which they were seen; None but in the
-    # block.
-    _errors = None
-    # The first KeyboardInterrupt, SystemExit or GeneratorExit.
-    _base_error = None
-    # The CancelledError of the body, or the last one that came while the exit
-    # waited.
-    _cancelled_error = None
-    _task_was_cancelled = False
-    _futures_are_cancelled = False
-    # What the exit waits for, or None.
-    _wake = None
-    # Something was scheduled through a view since this was last reset.
-    _has_callbacks = False
-    _has_machinery_callbacks = False
-    # The same, but for callbacks of futures: these may go on for ever.
-    _has_layer_callbacks = False
-    # It waits for what layers of TLS have scheduled for each other.
-    _is_settling = False
-    # Markers in the ready queue that have run.
-    _passes = 0
+        # Callbacks that are ready are dropped from now on.
+        self._drops = False
+        self._futures_are_cancelled = False
+        # Something was scheduled through a view since this was last reset.
+        self._has_callbacks = False
+        self._has_machinery_callbacks = False
+        # The same, but for callbacks of futures: these may go on for ever.
+        self._has_layer_callbacks = False
+        # It waits for what layers of TLS have scheduled for each other.
+        self._is_settling = False
+        # Markers in the ready queue that have run.
+        self._passes = 0
 
     def __repr__(self):
         info = [type(self).__name__]
@@ -204,6 +451,10 @@ class Supervisor(events._LoopProxy):
         return _view(_InnerView, self)
 
     @functools.cached_property
+    def _owner_of_tasks(self):
+        return self._inner
+
+    @functools.cached_property
     def _timers(self):
         return self._books.setdefault(_Kind.TIMER, {})
 
@@ -218,17 +469,7 @@ class Supervisor(events._LoopProxy):
         if self._state is not _State.NEW:
             raise RuntimeError(f"{self!r} has already been entered: create "
                                "another one")
-        self._host = host = self._current_task()
-        if (getattr(host, "_canceller", None) is None
-                and not host.cancelling()):
-            # No scope is around it, and none can get there.
-            self._guard = _PlainHost(host, self)
-        else:
-            self._guard = _Host(host, self)
-        self._errors = []
-        self._go("enter")
-        if self._cancel_called:
-            self._abort()
+        self._begin(self._current_task())
         return self
 
     async def __aexit__(self, exc_type, exc, traceback):
@@ -281,15 +522,6 @@ class Supervisor(events._LoopProxy):
             raise RuntimeError(f"{self!r} can be entered, and asked to "
                                "connect or serve, in a task only")
         return task
-
-    def _take_in(self, exc):
-        """Note the exception with which the body ended."""
-        if isinstance(exc, exceptions.CancelledError):
-            self._cancelled_error = exc
-        elif isinstance(exc, GeneratorExit) and self._base_error is None:
-            self._base_error = exc
-        elif exc is not None:
-            self._add_error(exc)
 
     async def _drain(self):
         """Await the work, and release the rest; return early if it fails."""
@@ -344,50 +576,14 @@ class Supervisor(events._LoopProxy):
         self._go("end")
         await self._one_pass_for_callbacks()
 
-    def _conclude(self, exc):
-        """Raise what is to be raised; return true to swallow *exc*."""
-        others = (self._guard.take_back() if self._has_asked
-                  else cancellation.is_asked_by_others(self._guard))
-        cancelled = self._cancelled_error
-        if self._has_asked and not others:
-            cancelled = None
-        elif cancelled is None and (self._task_was_cancelled
-                                    or self._cancel_called):
-            # Nothing runs on as if the tasks had finished.
-            cancelled = cancellation.level_error(self._host)
-        try:
-            if self._base_error is not None:
-                self._report_errors()
-                if self._base_error is exc:
-                    return False
-                raise self._base_error
-            if self._errors:
-                self._guard.ask_again()
-                raise BaseExceptionGroup("unhandled errors in a supervisor",
-                                         self._errors)
-            if cancelled is None or cancelled is exc:
-                return cancelled is None
-            raise cancelled
-        finally:
-            cancelled = exc = None
-
-    def _report_errors(self):
-        """Something else is raised: let the loop tell of the errors."""
-        for error in self._errors:
-            self._loop.call_exception_handler({
-                "message": f"Unhandled exception in {self!r}",
-                "exception": error})
-
     def _forget_all(self):
         # What holds a view still comes to the loop.
         if self._state is not _State.CLOSED:
             self._go_on_from_crash()
             self._report_errors()
-        self._guard.leave()
-        self._guard = self._host = self._wake = None
-        self._errors = self._base_error = self._cancelled_error = None
+        self._forget_block()
         self._books.clear()
-        for name in "_outer", "_inner", "_futures":
+        for name in "_outer", "_inner", "_owner_of_tasks", "_futures":
             self.__dict__.pop(name, None)
 
     def _go_on_from_crash(self):
@@ -403,15 +599,7 @@ class Supervisor(events._LoopProxy):
         """Wait until condition(*args) is true, or the supervisor aborts."""
         before = self._state
         while not condition(*args) and self._state is before:
-            self._wake = self._loop.create_future()
-            try:
-                await self._guard.wait(self._wake,
-                                       hide=before is _State.ABORTING)
-            except exceptions.CancelledError as exc:
-                self._cancelled_error = exc
-                self._abort()
-            finally:
-                self._wake = None
+            await self._until_changed()
 
     async def _one_pass_for_callbacks(self):
         if self._has_callbacks or self._has_machinery_callbacks:
@@ -430,14 +618,12 @@ class Supervisor(events._LoopProxy):
         self._changed()
 
     def _changed(self):
-        """Something is gone: go on with what waits for that."""
         if (self._state is _State.ABORTING and not self._futures_are_cancelled
                 and self._has_none(*_RUN_BY_THEMSELVES)):
             if not self._is_settling:
                 self._is_settling = True
                 self._settle_in_a_pass()
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        super()._changed()
 
     def _settle_in_a_pass(self):
         # Perhaps a connection_lost() runs before.
@@ -464,46 +650,23 @@ class Supervisor(events._LoopProxy):
 
     def _go(self, event):
         with self._lock:
-            self._state = _NEXT[event, self._state]
-
-    def cancel(self, msg=None):
-        """End everything: what is owned, and the block.
-
-        The block then exits without an error of its own.  *msg* is the text
-        of the CancelledErrors.  Does nothing after the end; a supervisor that
-        is not entered yet is cancelled when it is.
-        """
-        if not self._cancel_called:
-            self._cancel_called = True
-            self._cancel_msg = msg
-        self._abort()
+            super()._go(event)
 
     def _abort(self):
-        """Request the end of everything, at once."""
-        if ("abort", self._state) not in _NEXT:
-            return
-        self._drops = True
-        self._go("abort")
-        if not self._is_exiting:
-            self._has_asked = True
-            self._guard.ask(self._cancel_msg)
-        with cancellation.from_outside():
-            for kind in _Kind:
-                self._release(kind)
-        self._changed()
+        if self._state in _NEXT["abort"]:
+            self._drops = True
+            super()._abort()
+
+    def _release_all(self):
+        for kind in _Kind:
+            self._release(kind)
 
     def _release(self, kind):
         """Let go of everything of a kind: gently, unless it aborts."""
-        books = self._books.get(kind)
+        books = self._of(kind)
         if not books:
             return
-        release, failed = _RELEASE[kind], False
-        for thing in list(books.values()):
-            try:
-                release(self, thing)
-            except BaseException as exc:
-                self._add_error(exc)
-                failed = True
+        failed = self._release_each(_RELEASE[kind], self._things(kind))
         if kind in _GONE_WHEN_RELEASED:
             books.clear()
         if failed:
@@ -548,13 +711,6 @@ class Supervisor(events._LoopProxy):
         self._drop_failed(context)
         return True
 
-    def _add_error(self, exc):
-        if isinstance(exc, (KeyboardInterrupt, SystemExit)):
-            if self._base_error is None:
-                self._base_error = exc
-        elif not any(exc is other for other in self._errors):
-            self._errors.append(exc)
-
     def _drop_failed(self, context):
         """Let go of the one resource whose exception was handled."""
         handle = context.get("handle")
@@ -589,6 +745,10 @@ class Supervisor(events._LoopProxy):
     def _of(self, kind):
         return self._books.get(kind, {})
 
+    def _things(self, kind):
+        books = self._of(kind)
+        return list(books if books is self._tasks else books.values())
+
     def _own(self, kind, key, thing):
         try:
             self._books[kind][key] = thing
@@ -607,7 +767,7 @@ class Supervisor(events._LoopProxy):
         return alive + self._alive_callbacks() + self._alive_futures()
 
     def _alive(self, kind):
-        for thing in list(self._of(kind).values()):
+        for thing in self._things(kind):
             if isinstance(thing, _Job):
                 yield thing.future
             elif isinstance(thing, _Registration):
@@ -701,38 +861,17 @@ class Supervisor(events._LoopProxy):
             self._futures.add(future)
         return future
 
-    def create_task(self, coro, **kwargs):
+    def _check_task(self, coro):
         if self._state not in _FOR_WORK:
             coro.close()
             raise _Refusal(self)
-        return _from_caller(cancellation.create_below(
-            self._guard, self._loop.create_task, coro, **kwargs))
 
-    def _adopt(self, task):
-        """Take a new task, before its first step."""
-        self._own(_Kind.TASK, id(task), task)
-        task._asyncio_owner = self._inner
-        if self._guard.has_scopes:
-            self._guard.node.adopt(task)
-        task.add_done_callback(self._task_done)
-        if self._state is _State.ABORTING:
-            # It was aborted while a factory made the task.
-            _release_task(self, task)
-
-    def _task_done(self, task):
-        self._forget(_Kind.TASK, id(task))
-        if task.cancelled():
-            self._task_was_cancelled = True
-        elif (exc := task.exception()) is not None:
-            if (isinstance(exc, (KeyboardInterrupt, SystemExit))
-                    and self._errors is not None):
-                self._add_error(exc)
-                self._abort()
-            else:
-                # No repr(), which runs that of the exception.
-                self._fail({"message": "Unhandled exception in task "
-                                       f"{task.get_name()!r}",
-                            "exception": exc, "task": task})
+    def _task_failed(self, context):
+        if (isinstance(context["exception"], (KeyboardInterrupt, SystemExit))
+                and self._errors is not None):
+            super()._task_failed(context)
+        else:
+            self._fail(context)
 
     def run_in_executor(self, executor, func, *args):
         self._check_open()
@@ -789,7 +928,7 @@ class Supervisor(events._LoopProxy):
         # Not one that is patched in the instance dictionary of the loop.
         method = getattr(type(self._inner), name)
         task = self._current_task()
-        if task is self._host or id(task) in self._of(_Kind.TASK):
+        if task is self._host or task in self._tasks:
             # It is cancelled itself.
             return await method(self._inner, *args, **kwargs)
         call = _Call(task)
@@ -929,35 +1068,6 @@ _offer(_ALLOCATING, _allocating)
 _offer(_SERVING, _serving)
 _offer(_PASSED_ON, _passed_on)
 _offer(_REFUSED, _refused)
-
-
-class _HostOf:
-    """The part of a supervisor that cancels its host and takes in tasks."""
-
-    # The owned tasks are below a node, as scopes are around the block.
-    has_scopes = False
-
-    def adopt(self, task):
-        """Take a new task, before its first step."""
-        self._supervisor._adopt(task)
-
-
-class _PlainHost(_HostOf, cancellation.HostGuard):
-
-    def __init__(self, host, supervisor):
-        self._task = host
-        self._supervisor = supervisor
-
-    def leave(self):
-        self._task = None
-
-
-class _Host(_HostOf, cancellation.GroupGuard):
-
-    def __init__(self, host, supervisor):
-        super().__init__(host)
-        self._supervisor = supervisor
-        self.has_scopes = self.node.parent is not None
 
 
 # What is owned.

@@ -78,6 +78,7 @@ import dataclasses
 #       cancelled and level cancellation is seen around it.
 #   G4  A group with errors makes the request of its host that it has cut
 #       short due again, if more is outstanding than at its entry.
+#   G5  An error that several have ended with is in the group once.
 
 
 # asyncio's clock is not finer than this.
@@ -960,11 +961,16 @@ class TaskGroup:
             self._fail(task.value)
 
     def _fail(self, error):
-        self.errors.append(error)
+        self._note(error)
         if not self.aborting:
             self._abort()
             self.request = Request(None, self.origin)
             self.host.request(self.request)
+
+    def _note(self, error):
+        # G5
+        if not any(error is other for other in self.errors):
+            self.errors.append(error)
 
     def _abort(self):
         self.aborting = True
@@ -985,7 +991,7 @@ class TaskGroup:
         if self.request is not None:
             self.host.withdraw(self.request)
         if error is not None and ended_by is None:
-            self.errors.append(error)
+            self._note(error)
         if self.errors:
             self._make_due_again()
             raise BaseExceptionGroup("errors", self.errors)

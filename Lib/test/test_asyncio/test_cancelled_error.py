@@ -47,12 +47,12 @@ SWALLOWS = {
     'supervisors.Supervisor._call: except exceptions.CancelledError': (
         'raises RuntimeError if the supervisor was the one who cancelled',
         'test_cancelled_call_of_a_supervisor_is_cancelled'),
-    'supervisors.Supervisor._until: except exceptions.CancelledError': (
+    'supervisors.TaskOwner._until_changed: except exceptions.CancelledError': (
         'ends everything, waits for that, and raises it then',
         'test_cancelled_supervisor_waits_for_its_tasks'),
-    'taskgroups.TaskGroup._aexit: except exceptions.CancelledError': (
-        'passed on to the members, and raised when they have ended',
-        'test_cancelled_group_waits_for_its_members'),
+    'taskgroups.TaskGroup.start: except exceptions.CancelledError': (
+        'raised when the task that was begun has ended, unless that failed',
+        'test_cancelled_start_waits_for_its_task'),
 }
 
 # The handlers around an await that a cancellation skips, but for those that
@@ -556,6 +556,23 @@ class HandlerTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
         await asyncio.wait([working])
         self.assertTrue(working.cancelled())
         self.assertEqual(ended, [()])
+
+    async def test_cancelled_start_waits_for_its_task(self):
+        ended = []
+        async def begin(*, task_status):
+            await self.end_slowly(ended)
+        async def work(group):
+            await group.start(begin)
+        async with asyncio.TaskGroup() as group:
+            working = asyncio.create_task(work(group))
+            for _ in range(3):
+                await asyncio.sleep(0)
+            working.cancel('first')
+            await asyncio.sleep(0)
+            working.cancel('second')
+            await asyncio.wait([working])
+            self.assertTrue(working.cancelled())
+            self.assertEqual(ended, [()])
 
     async def test_cancelled_supervisor_waits_for_its_tasks(self):
         ended = []

@@ -8,7 +8,8 @@ import unittest
 # From the bottom to the top; modules of one layer do not know each other.
 LAYERS = (
     ("cancellation",),
-    ("scopes", "timeouts", "taskgroups"),
+    ("scopes", "supervisors"),
+    ("timeouts", "taskgroups"),
 )
 
 

@@ -324,7 +324,7 @@ class TaskGroupTests:
             with asyncio.CancelScope():
                 async with asyncio.TaskGroup() as group:
                     task = group.create_task(child())
-                    self.assertEqual(group._guard.node.members, {})
+                    self.assertEqual(group._node.members, {})
             self.assertEqual(task.result(), "result")
         self.loop.set_task_factory(factory)
         self.run_in_loop(main())

@@ -1,0 +1,161 @@
+"""Task groups: tasks that end before the block does that has started them."""
+
+__all__ = ("TaskGroup",)
+
+from . import events
+from . import exceptions
+from . import scopes
+from . import supervisors
+from . import tasks
+from .supervisors import _NEXT, _State
+
+
+class TaskGroup(supervisors.TaskOwner):
+    """A block that waits for its tasks, entered with ``async with``, once.
+
+    The first task that fails cancels the others and the body; the block then
+    raises a BaseExceptionGroup of all errors but CancelledErrors.
+    KeyboardInterrupt and SystemExit are raised bare, when all tasks have
+    ended.  *name* is for repr().
+    """
+
+    _errors_message = "unhandled errors in a TaskGroup"
+
+    # {task: _TaskStatus} of those that start() waits for, if there was any.
+    _starting = None
+
+    def __repr__(self):
+        info = [type(self).__name__]
+        if self._name is not None:
+            info.append(repr(self._name))
+        if self._tasks:
+            info.append(f"tasks={len(self._tasks)}")
+        if self._errors:
+            info.append(f"errors={len(self._errors)}")
+        if (state := _STATES[self._state]) is not None:
+            info.append(state)
+        return f"<{' '.join(info)}>"
+
+    async def __aenter__(self):
+        if self._state is not _State.NEW:
+            raise RuntimeError(f"{self!r} has already been entered: create "
+                               "another one")
+        self._loop = self._owner_of_tasks = events.get_running_loop()
+        host = tasks.current_task(self._loop)
+        if host is None:
+            raise RuntimeError(f"{self!r} cannot determine the parent task: "
+                               "enter it in a task")
+        self._begin(host)
+        return self
+
+    async def __aexit__(self, exc_type, exc, traceback):
+        self._is_exiting = True
+        try:
+            if exc is not None:
+                self._take_in(exc)
+                self._abort()
+            while self._tasks:
+                await self._until_changed()
+            is_clean = (self._state is _State.OPEN
+                        and not self._task_was_cancelled)
+            return False if is_clean else self._conclude(exc)
+        finally:
+            self._state = _NEXT["end"][self._state]
+            self._forget_block()
+            exc = None
+
+    def _check_task(self, coro):
+        if self._state is _State.NEW:
+            why = "has not been entered"
+        elif self._is_exiting and not self._tasks:
+            why = "is finished"
+        elif self._state is _State.ABORTING:
+            why = "is shutting down"
+        else:
+            return
+        coro.close()
+        raise RuntimeError(f"{self!r} {why}")
+
+    async def start(self, async_fn, /, *args, name=None):
+        """Start a task in the group, and wait until it says that it is ready.
+
+        The task runs ``async_fn(*args, task_status=status)``; the call
+        returns the value that the task gives to
+        ``status.started(value=None)``.  If it fails before that, the call
+        raises its exception, and the group goes on; if it ends without,
+        RuntimeError.  If the call is cancelled before, so is the task, and
+        the call ends after it.
+        """
+        status = _TaskStatus(events.get_running_loop())
+        coro = async_fn(*args, task_status=status)
+        task = self.create_task(coro, **({} if name is None
+                                         else {"name": name}))
+        if self._starting is None:
+            self._starting = {}
+        self._starting[task] = status
+        task.add_done_callback(status._task_ended)
+        try:
+            return await status._report
+        except exceptions.CancelledError:
+            if not status._has_started:
+                await scopes.cancel_and_wait(task)
+                if not task.cancelled() and task.exception() is not None:
+                    raise task.exception()
+            raise
+        finally:
+            del self._starting[task]
+            # The traceback of the task's exception has this frame.
+            del coro, status, task
+
+    def _task_failed(self, context):
+        status = (self._starting or {}).get(context["task"])
+        if status is None or status._has_started:
+            super()._task_failed(context)
+
+
+class _TaskStatus:
+    """What a task that was begun by start() tells of itself."""
+
+    def __init__(self, loop):
+        # What start() waits for, with which it is cancelled; None once the
+        # task has ended, as an error's traceback has what knows us.
+        self._report = loop.create_future()
+        self._has_started = False
+
+    def started(self, value=None):
+        """The task is ready: start() returns *value*.
+
+        Raises RuntimeError if it is called twice, or after the task's end.
+        """
+        if self._has_started:
+            raise RuntimeError("started() was already called")
+        if self._report is None:
+            raise RuntimeError("started() was called after the task's end")
+        if self._report.cancelled():
+            return  # So is the task.
+        self._has_started = True
+        self._report.set_result(value)
+
+    def _task_ended(self, task):
+        report, self._report = self._report, None
+        if report.done():
+            return
+        if task.cancelled():
+            exc = RuntimeError(f"task {task.get_name()!r} was cancelled "
+                               "before it called task_status.started()")
+        elif (exc := task.exception()) is None:
+            exc = RuntimeError(f"task {task.get_name()!r} returned and has "
+                               "not called task_status.started()")
+        try:
+            report.set_exception(exc)
+        finally:
+            exc = None
+
+
+# How repr() names the states.
+_STATES = {
+    _State.NEW: None,
+    _State.OPEN: "entered",
+    _State.ABORTING: "cancelling",
+    _State.CLOSED: "finished",
+}
