@@ -1,8 +1,13 @@
 """What the tests of real programs share: the environment they run in."""
 
+import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
+import unprivileged
+from postgresql_server import PostgreSQL, server_programs
 from surroundings import HERE, OUTER_BOUND, PROGRAMS, environment
 
 
@@ -45,3 +50,21 @@ def certificate(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("certificate")
     run(PROGRAMS / "certificate.py", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """The folder of a running PostgreSQL's socket."""
+    programs = server_programs()
+    # Not pytest's folder: a socket's path has 107 bytes at most.
+    folder = Path(tempfile.mkdtemp(prefix="overlay-"))
+    try:
+        unprivileged.give(folder)
+        server = PostgreSQL(programs, folder)
+        try:
+            server.wait_until_ready()
+            yield folder
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder)
