@@ -25,7 +25,7 @@ def run(python, program, *arguments):
 @pytest.mark.parametrize("thing", [
     "callbacks", "callbacks_of_threads", "tasks", "eager_tasks", "timers",
     "cancelled_timers", "futures", "connections",
-    "connections_of_foreign_tasks"])
+    "connections_of_foreign_tasks", "servers", "datagram_endpoints"])
 def test_a_million_of_each_or_thousands_of_connections_leave_nothing(
         python, thing):
     output = run(python, "millions.py", f"test_{thing}")
