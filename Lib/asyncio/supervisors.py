@@ -288,6 +288,8 @@ class TaskOwner:
             try:
                 release(self, thing)
             except BaseException as exc:
+                if self._loop.is_closed():
+                    continue  # Nothing can be asked of it any more.
                 self._add_error(exc)
                 failed = True
         return failed
@@ -619,7 +621,8 @@ class Supervisor(TaskOwner, events._LoopProxy):
 
     def _changed(self):
         if (self._state is _State.ABORTING and not self._futures_are_cancelled
-                and self._has_none(*_RUN_BY_THEMSELVES)):
+                and self._has_none(*_RUN_BY_THEMSELVES)
+                and not self._loop.is_closed()):
             if not self._is_settling:
                 self._is_settling = True
                 self._settle_in_a_pass()
@@ -732,6 +735,20 @@ class Supervisor(TaskOwner, events._LoopProxy):
             wanted.append(getattr(handle._callback, "__self__", None))
             wanted.extend(handle._args[:1])
         wanted = [thing for thing in wanted if thing is not None]
+        for thing in wanted:
+            if (isinstance(thing, transports.BaseTransport)
+                    and (owned := self._owned_transport(thing)) is not None):
+                return owned
+        return self._transport_of(wanted) if wanted else None
+
+    def _owned_transport(self, transport):
+        """Return what is owned of a transport and those below, or None."""
+        key = id(_bottom(transport))
+        return (self._of(_Kind.PROCESS).get(key)
+                or self._of(_Kind.TRANSPORT).get(key))
+
+    def _transport_of(self, wanted):
+        """Return the owned transport with one of these in its layers."""
         for transport in itertools.chain(
                 self._of(_Kind.PROCESS).values(),
                 self._of(_Kind.TRANSPORT).values()):
@@ -945,7 +962,8 @@ class Supervisor(TaskOwner, events._LoopProxy):
 
     async def _create_server(self, name, args, kwargs):
         server = await self._call(name, args, kwargs)
-        self._own(_Kind.SERVER, id(server), server)
+        # Its close() tells of its sockets.
+        self._own(_Kind.SERVER, id(server._sockets[0]), server)
         if self._state not in _FOR_WORK:
             _close_server(self, server)
             raise _Refusal(self)
@@ -985,12 +1003,12 @@ class Supervisor(TaskOwner, events._LoopProxy):
     def _machinery_done(self, task):
         self._forget(_Kind.MACHINERY, id(task))
 
-    def _forget_closed_servers(self):
-        for server in list(self._of(_Kind.SERVER).values()):
-            if server._is_closed():
-                # Its connections are awaited by the supervisor.
-                server._wakeup()
-                self._forget(_Kind.SERVER, id(server))
+    def _forget_server(self, sock):
+        server = self._of(_Kind.SERVER).get(id(sock))
+        if server is not None:
+            # Its connections are awaited by the supervisor.
+            server._wakeup()
+            self._forget(_Kind.SERVER, id(sock))
 
     # The rest.
 
@@ -1219,7 +1237,6 @@ def _close_server(supervisor, server):
     server.close()
     # wait_closed() does not wait for connections: the supervisor does.
     server._wakeup()
-    supervisor._of(_Kind.SERVER).pop(id(server), None)
 
 
 def _release_task(supervisor, task):
@@ -1487,7 +1504,7 @@ class _InnerView(_View):
     @_override
     def _stop_serving(self, sock):
         super()._stop_serving(sock)
-        self._supervisor._forget_closed_servers()
+        self._supervisor._forget_server(sock)
 
     @_override
     def _transport_made(self, transport):

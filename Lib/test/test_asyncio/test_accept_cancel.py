@@ -190,5 +190,36 @@ class AcceptedTransportTests(LeakCheckMixin, unittest.TestCase):
             runner.run(asyncio.wait_for(main(), support.SHORT_TIMEOUT))
 
 
+@unittest.skipIf(os.name == 'nt', 'the proactor accepts without a task')
+class ExitTests(LeakCheckMixin, unittest.TestCase):
+
+    def test_a_factory_that_exits_leaves_no_socket(self):
+        def factory():
+            raise error
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(
+                lambda loop, context: told.append(context))
+            server = await loop.create_server(factory, socket_helper.HOST, 0)
+            with socket.create_connection(server.sockets[0].getsockname()):
+                try:
+                    await asyncio.sleep(support.SHORT_TIMEOUT)
+                finally:
+                    server.close()
+
+        for error in KeyboardInterrupt(), SystemExit():
+            with self.subTest(error=error):
+                told = []
+                with (warnings_helper.check_no_resource_warning(self),
+                      self.assertRaises(type(error)) as caught):
+                    asyncio.run(main())
+                self.assertIs(caught.exception, error)
+                # It has come out of the loop, and is not told again.
+                error = caught = None
+                support.gc_collect()
+                self.assertEqual(told, [])
+
+
 if __name__ == '__main__':
     unittest.main()
