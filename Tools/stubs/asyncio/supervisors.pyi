@@ -1,7 +1,7 @@
 from asyncio.events import AbstractEventLoop, Handle, TimerHandle
 from asyncio.futures import Future
 from asyncio.tasks import Task
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from types import TracebackType
 from typing import Any, TypeVar
@@ -12,7 +12,20 @@ __all__ = ("Supervisor",)
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-class Supervisor(AbstractEventLoop):
+class TaskOwner:
+    def __init__(self, *, name: object = None) -> None: ...
+    def cancel(self, msg: Any | None = None) -> None: ...
+    def create_task(
+        self,
+        coro: Coroutine[Any, Any, _T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        eager_start: bool | None = None,
+        **kwargs: Any,
+    ) -> Task[_T]: ...
+
+class Supervisor(TaskOwner, AbstractEventLoop):
     def __init__(
         self,
         loop: AbstractEventLoop,
@@ -20,7 +33,6 @@ class Supervisor(AbstractEventLoop):
         name: object = None,
         failure_handler: Callable[[dict[str, Any]], object] | None = None,
     ) -> None: ...
-    def cancel(self, msg: Any | None = None) -> None: ...
     def owned(self) -> list[Any]: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
@@ -51,7 +63,6 @@ class Supervisor(AbstractEventLoop):
         context: Context | None = None,
     ) -> TimerHandle: ...
     def create_future(self) -> Future[Any]: ...
-    def create_task(self, coro: Any, **kwargs: Any) -> Task[Any]: ...
     def run_in_executor(
         self, executor: Any, func: Callable[[Unpack[_Ts]], _T], *args: Unpack[_Ts]
     ) -> Future[_T]: ...
