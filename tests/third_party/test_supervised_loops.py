@@ -40,9 +40,9 @@ CALLS = {
     "eager_start": (None, NO_EAGER),
     # What the loop does wrong.
     "exit_of_a_callback": (None, "AssertionError: 0"),
-    "close_of_a_server_alone": (None, "AssertionError: "),
+    "close_of_a_server_alone": (None, "it ends its connections"),
     "close_of_a_descriptor": (None, "AssertionError: it is open"),
-    "reset_of_a_peer": (None, "AssertionError: None"),
+    "reset_of_a_peer": (None, "TimeoutError: "),
 }
 LOOPS = "uvloop", "rloop"
 
@@ -68,7 +68,8 @@ def test_each_call_of_the_program_is_in_the_table():
     assert names - {"connected"} == CALLS.keys()
 
 
-# Test case of test_supervisor_io: the fewest tests that run on each loop.
+# Test case of test_supervisor_io: the fewest tests that run on each loop.  Calls
+# in flight are handshakes of TLS, which rloop has not.
 CASES = {
     "FailureMatrixTests": (7, 4),
     "NoFailureTests": (6, 2),
@@ -117,7 +118,7 @@ NO_TLS = (
     "test_the_host_and_owned_tasks_are_cancelled",
 )
 NOT_ON_RLOOP = (
-    # create_unix_server(), eager_start, the socket as a file.
+    # create_unix_server() and eager_start.
     "test_a_unix_server_is_owned",
     "eager task",
     # Nobody is told of a datagram that was refused, and of a peer's reset.
@@ -129,6 +130,7 @@ NOT_ON_RLOOP = (
     "test_a_peer_that_reads_nothing_holds_the_exit_until_a_deadline",
     "test_protocols_may_allocate_when_they_are_lost",
     "test_transports_are_flushed",
+    "test_each_kind_is_released_in_its_turn",
     # Its own code reports an error of the system as one of the program.
     "test_a_terminal_that_hangs_up_fails_nothing",
     # An exit of a callback is lost.
@@ -141,8 +143,9 @@ LEFT_OUT = {
 }
 
 
-@pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("loop, case", [
+    (loop, case) for case, fewest in CASES.items()
+    for loop, number in zip(LOOPS, fewest) if number])
 def test_the_suite_of_supervisors_passes(run, loop, case):
     fewest = CASES[case][LOOPS.index(loop)]
     result = json.loads(run(PROGRAMS / "supervisor_tests_on.py", loop,

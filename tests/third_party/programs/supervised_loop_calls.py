@@ -155,12 +155,17 @@ class Call:
             coro.close()
 
     async def close_of_a_server_alone(self):
-        server = await self.sup.create_server(asyncio.Protocol, LOOPBACK, 0)
-        transport, _ = await self.sup.create_connection(
-            asyncio.Protocol, *server.sockets[0].getsockname())
+        class Protocol(asyncio.Protocol):
+            def connection_made(self, transport):
+                made.set_result(transport)
+        made = self.loop.create_future()
+        server = await self.sup.create_server(Protocol, LOOPBACK, 0)
+        await self.sup.create_connection(asyncio.Protocol,
+                                         *server.sockets[0].getsockname())
+        transport = await made
         server.close()
         await asyncio.sleep(0.1)
-        assert not transport.is_closing()
+        assert not transport.is_closing(), "it ends its connections"
 
     async def close_of_a_descriptor(self):
         server = await self.sup.create_server(asyncio.Protocol, LOOPBACK, 0)
@@ -179,14 +184,16 @@ class Call:
                 sock.close()
 
             def connection_lost(self, exc):
-                lost.set_result(exc)
+                if not lost.done():
+                    lost.set_result(exc)
         lost = self.loop.create_future()
         server = await self.sup.create_server(Protocol, LOOPBACK, 0)
         sock = socket.create_connection(server.sockets[0].getsockname())
         # Without what is still to be sent.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                         b"\1\0\0\0\0\0\0\0")
-        exc = await lost
+        async with asyncio.timeout(1):
+            exc = await lost
         assert isinstance(exc, ConnectionResetError), exc
 
     async def exit_of_a_callback(self):

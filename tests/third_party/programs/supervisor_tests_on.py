@@ -8,6 +8,7 @@ import asyncio
 import errno
 import importlib
 import json
+import logging
 import sys
 import unittest
 
@@ -100,6 +101,9 @@ def case_on_loop(name):
 
 
 sys.unraisablehook = note_unraisable
+# rloop warns of a process that was gone before it was killed.
+logging.getLogger("asyncio").addFilter(
+    lambda record: "exit status already read" not in record.msg)
 suite.TIME_LIMIT = 20
 suite.Company = Company
 loop_support._open_files = open_files
