@@ -68,8 +68,8 @@ def test_each_call_of_the_program_is_in_the_table():
     assert names - {"connected"} == CALLS.keys()
 
 
-# Test case of test_supervisor_io: the fewest tests that run on each loop.  Calls
-# in flight are handshakes of TLS, which rloop has not.
+# Test case of test_supervisor_io: the fewest tests that run on each loop.
+# Calls in flight are handshakes of TLS, which rloop has not.
 CASES = {
     "FailureMatrixTests": (7, 4),
     "NoFailureTests": (6, 2),
