@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ FUZZERS = Path(__file__).parent / "chaos"
 FUZZER = FUZZERS / "tls_chaos.py"
 sys.path.insert(0, str(FUZZERS))
 
+import supervisors_programs  # noqa: E402
 import tls_scenarios  # noqa: E402
 
 # What a test of the tool runs: its runs fail at the seeds in FAILING, and at
@@ -115,6 +117,152 @@ def test_the_fuzzer_of_scopes_tells_a_broken_rule(python, tmp_path):
     assert "wrong" in failure["problems"][0]
     assert f"# seed {failure['seed']}" in output
     assert f"--seed {failure['seed']} --runs 1" in output
+
+
+# The fuzzer of supervisors
+
+SUPERVISORS = FUZZERS / "supervisors_chaos.py"
+
+
+def test_five_thousand_programs_of_supervisors_leave_nothing(python):
+    status, output, summary = fuzz(
+        python, "--seed", 1, "--runs", 5000, fuzzer=SUPERVISORS)
+    assert (status, summary["failures"]) == (0, []), output
+    counts = summary["counts"]
+    assert counts["programs"] == {"ok": summary["runs"]} == {"ok": 5000}
+    # Nothing of the table is left out.
+    assert set(counts["statements"]) >= {
+        "sup", "scope", "timeout", "shield", "group", "raise", "wait", "join",
+        "call_soon", "threadsafe", "call_later", "call_at", "future", "task",
+        "foreign", "job", "reader", "writer", "signal", "kill",
+        "cancel_host", "cancel_sup", "cancel_task", "handles", "raises",
+        *(f"open {kind}" for kind in supervisors_programs.CONNECTIONS),
+        "open process", "data_received", "connection_lost"}
+
+
+# What is broken: how.
+BROKEN_SUPERVISORS = {
+    "futures are left": """
+        Supervisor._cancel_futures = lambda self: (
+            setattr(self, "_futures_are_cancelled", True))""",
+    "timers are left": """
+        supervisors._RELEASE[Kind.TIMER] = ignore""",
+    "readers and writers are left": """
+        supervisors._Registration.remove = ignore""",
+    "replaced signal handlers are lost": """
+        supervisors._SignalRegistration._remove = lambda self: (
+            self._loop.remove_signal_handler(self._sig))""",
+    "servers are left": """
+        supervisors._RELEASE[Kind.SERVER] = ignore""",
+    "tasks are not cancelled": """
+        supervisors._RELEASE[Kind.TASK] = ignore""",
+    "jobs are not awaited": """
+        supervisors._Job._look = lambda self: (
+            self.supervisor._forget(Kind.JOB, id(self)))""",
+    "transports are not awaited": """
+        Supervisor._has_none = lambda self, *kinds: not any(
+            self._books.get(kind) for kind in kinds
+            if kind is not Kind.TRANSPORT)""",
+    "transports are not flushed": """
+        supervisors._release_transport = lambda supervisor, transport: (
+            supervisors._abort_transport(transport))
+        supervisors._RELEASE[Kind.TRANSPORT] = supervisors._release_transport
+        """,
+    "transports are closed, not aborted": """
+        supervisors._RELEASE[Kind.TRANSPORT] = lambda supervisor, transport: (
+            transport.close())""",
+    "callbacks are not dropped": """
+        Supervisor._drops = property(lambda self: False, ignore)""",
+    "the last callbacks do not run": """
+        async def nothing(self): pass
+        Supervisor._one_pass_for_callbacks = nothing""",
+    "callbacks can be added after the end": """
+        Supervisor._check_callbacks = lambda self: False""",
+    "work can be added while it aborts": """
+        supervisors._FOR_WORK = supervisors._FOR_WORK | {State.ABORTING}""",
+    "an error is told twice": """
+        Supervisor._add_error = lambda self, exc: self._errors.append(exc)""",
+    "the error of a failure handler is lost": """
+        def is_handled(self, context):
+            try:
+                return bool(self._failure_handler
+                            and self._failure_handler(context))
+            except BaseException:
+                return False
+        Supervisor._is_handled = is_handled""",
+    "what was handled goes on": """
+        Supervisor._drop_failed = ignore""",
+    "a failure is only logged": """
+        supervisors._is_failure = lambda context: "task" in context""",
+    "a cancelled callback is a failure": """
+        supervisors._is_failure = lambda context: "handle" in context""",
+    "an error of the system is a failure": """
+        supervisors._is_failure = lambda context: "exception" in context""",
+    "its own refusal is a failure": """
+        supervisors.isinstance = lambda thing, cls: (
+            cls is not supervisors._Refusal and isinstance(thing, cls))""",
+    "a request of its own stays counted": """
+        from asyncio import cancellation
+        supervisors._PlainHost.take_back = cancellation.is_asked_by_others
+        supervisors._Host.take_back = cancellation.is_asked_by_others""",
+    "a cancelled host is not told": """
+        conclude = Supervisor._conclude
+        def silent(self, exc):
+            self._cancelled_error = None
+            return conclude(self, exc) or isinstance(exc, CancelledError)
+        Supervisor._conclude = silent""",
+    "a host that was cancelled with errors is not cancelled again": """
+        supervisors._PlainHost.ask_again = ignore
+        supervisors._Host.ask_again = ignore""",
+    "nothing wakes the exit": """
+        Supervisor._changed = ignore""",
+    "what is finished is kept": """
+        Supervisor._forget = ignore""",
+    "a foreign call in flight is cancelled as a task": """
+        supervisors._Call.take_back = lambda self: False""",
+    "an exit of a task is an error": """
+        supervisors.KeyboardInterrupt = supervisors.SystemExit = Boom""",
+}
+BREAKING = """\
+import runpy, sys
+from asyncio import CancelledError, supervisors
+from asyncio.supervisors import Supervisor
+Kind, State = supervisors._Kind, supervisors._State
+ignore = lambda *args: None
+class Boom(Exception): pass
+{breaking}
+sys.path.insert(0, {folder!r})
+runpy.run_path({fuzzer!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("what", BROKEN_SUPERVISORS)
+def test_the_fuzzer_of_supervisors_tells_that(what, python, tmp_path):
+    broken = tmp_path / "broken.py"
+    broken.write_text(BREAKING.format(
+        breaking=textwrap.dedent(BROKEN_SUPERVISORS[what]),
+        folder=str(FUZZERS), fuzzer=str(SUPERVISORS)))
+    status, output, summary = fuzz(python, "--seed", 1, "--runs", 3000,
+                                   fuzzer=broken)
+    assert status == 1
+    [failure] = summary["failures"]
+    assert failure["problems"]
+    assert f"# seed {failure['seed']}" in output
+    assert f"--seed {failure['seed']} --runs 1" in output
+
+
+def test_a_seed_gives_the_same_program_again():
+    def drawn():
+        return [supervisors_programs.generate(seed) for seed in range(200)]
+    assert drawn() == drawn()
+
+
+def test_a_program_is_shrunk_to_what_fails():
+    program = supervisors_programs.generate(7)
+    small = supervisors_programs.shrink(
+        program, lambda smaller: "'job'" in str(smaller))
+    assert len(str(small)) < len(str(program)) / 2
+    assert "'job'" in str(small)
 
 
 # The tool

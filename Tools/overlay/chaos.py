@@ -18,9 +18,11 @@ from ui import Counter, OverlayError, say, step
 # its last line is JSON: "runs", "counts" (numbers in tables in a table), and
 # "failures" (the "seed" and "problems" of each).
 FUZZERS = {name: layout.ROOT / "tests" / "chaos" / f"{name}_chaos.py"
-           for name in ("tls", "scopes")}
+           for name in ("tls", "scopes", "supervisors")}
 # Runs of a batch: some seconds, which an interruption waits for.
 BATCH = 200
+# Of those whose runs are short.
+BATCHES = {"supervisors": 2000}
 # A batch ends at so many failures, and so does the call of this target.
 _MOST_FAILURES = 20
 # Seconds for a batch, in which the slowest of failures may be.
@@ -101,8 +103,9 @@ class _Fuzzing:
         with self.lock:
             if self.left:
                 return self.left.pop()
-            batch = [self.total["next"], BATCH]
-            self.total["next"] += BATCH
+            runs = BATCHES.get(self.name, BATCH)
+            batch = [self.total["next"], runs]
+            self.total["next"] += runs
             self.total["pending"].append(batch)
             self._save()
             return batch

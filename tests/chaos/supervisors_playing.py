@@ -60,6 +60,10 @@ class _Supervised:
         self.is_over = False
         # cancel() was called.
         self.was_cancelled = False
+        # The pass in which it aborted, and on what time; when the last work
+        # of it, or its body, ended.
+        self.aborted_in = self.aborted_at = None
+        self.worked_until = 0.0
 
     @property
     def state(self):
@@ -202,8 +206,9 @@ class _Link(_Allocated):
                 self.is_whole = self.is_whole and args[0] is None
         try:
             self.player.run(self.s, name, self.does.get(name, ()), self)
-        except BaseException:
+        except BaseException as exc:
             self.is_whole = False
+            self.player.links_of_errors[id(exc)] = self
             raise
 
 
@@ -247,6 +252,7 @@ class Player:
 
     def __init__(self, loop, program):
         self.loop, self.program = loop, program
+        loop.after_pass = self.note_aborts
         self.problems = []
         # By name; the last of each.
         self.supervised, self.timers, self.futures = {}, {}, {}
@@ -260,14 +266,20 @@ class Player:
         self.joins = {}
         # Task: those of groups and supervisors that it is the host of.
         self.children = {}
+        # Task: the supervisors that cancel it when they abort.
+        self.owners = {}
         # Task: names of what is around where it is.
         self.around = {}
         # What came to the loop's exception handler; what must come.
         self.reported, self.expected = [], []
         self.same = Error("the same")
-        self.connects = self.actings = 0
+        self.connects = self.actings = self.kills = 0
+        # Of exceptions of protocols, by identity.
+        self.links_of_errors = {}
         self.host = None
+        # What ends the host may be lost, or be a CancelledError by hand.
         self.is_loose = False
+        self.is_count_known = True
 
     def wrong(self, what):
         self.problems.append(what)
@@ -331,7 +343,7 @@ class Player:
     def check_host(self, outcome, late):
         cancels = self.cancels.get(self.host, 0)
         is_cancelled = isinstance(outcome, asyncio.CancelledError)
-        if self.host.cancelling() != cancels:
+        if self.is_count_known and self.host.cancelling() != cancels:
             self.wrong(f"the host was cancelled {cancels} times, and "
                        f"cancelling() is {self.host.cancelling()}")
         if self.is_loose:
@@ -389,18 +401,25 @@ class Player:
                                         and len(s.asked) % 2 == 0)
         s.asked.append((exc, handled))
         if handled:
-            self.note_handled(context)
+            self.note_handled(s, context)
         return handled
 
-    def note_handled(self, context):
-        protocol = context.get("protocol")
-        if (getattr(protocol, "link", None) is not None
-                and protocol.link.what != "datagram"):
-            protocol.link.was_handled = True
-            protocol.link.is_whole = False
-        for link in self.links.values():
-            if "transport" in context and link.thing is context["transport"]:
-                link.is_whole = False
+    def note_handled(self, s, context):
+        """What the failure came from is gone."""
+        callback = getattr(context.get("handle"), "_callback", None)
+        for thing in s.things:
+            if (thing.what in ("reader", "writer")
+                    and thing.callback is callback):
+                thing.was_ended = True
+        link = self.links_of_errors.get(id(context["exception"]))
+        if link is not None and link.s is s and link.what != "datagram":
+            link.was_handled = True
+            self.loop.call_soon(self.check_is_gone, link)
+
+    def check_is_gone(self, link):
+        if ("connection_lost" not in link.calls and link.thing is not None
+                and not link.thing.is_closing()):
+            self.wrong(f"{link} lives on after a handled failure")
 
     # Statements.
 
@@ -421,7 +440,21 @@ class Player:
         self.act(action)
 
     async def do_sleep(self, delay):
+        task = asyncio.current_task()
+        before = [s for s in self.owners.get(task, ())
+                  if not s.has_aborted()]
         await asyncio.sleep(delay)
+        if "shield" not in self.around.get(task, ()):
+            for s in before:
+                if s.aborted_in not in (None, self.loop.passes):
+                    self.wrong(f"{task.get_name()} was not cancelled as "
+                               f"{s.name} aborted")
+
+    def note_aborts(self):
+        for s in self.every:
+            if s.aborted_in is None and s.has_aborted():
+                s.aborted_in = self.loop.passes
+                s.aborted_at = self.loop.time()
 
     async def do_checkpoint(self):
         await asyncio.checkpoint()
@@ -506,10 +539,15 @@ class Player:
 
     async def do_group(self, block, child):
         with self.within("group"):
-            async with asyncio.TaskGroup() as group:
-                self.note_child(asyncio.current_task(), group.create_task(
-                    self.inside("group", child)))
-                await self.block(block)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    self.note_child(asyncio.current_task(), group.create_task(
+                        self.inside("group", child)))
+                    await self.block(block)
+            except (KeyboardInterrupt, SystemExit):
+                # Then a TaskGroup does not take its own request back.
+                self.is_count_known = False
+                raise
 
     def note_child(self, task, child):
         self.children.setdefault(task, []).append(child)
@@ -558,8 +596,14 @@ class Player:
         outcome, body = None, _Body()
         try:
             async with s.sup:
-                with self.within("sup"):
-                    await self.body(s, block, body)
+                owners = self.owners.setdefault(task, [])
+                owners.append(s)
+                try:
+                    with self.within("sup"):
+                        await self.body(s, block, body)
+                finally:
+                    owners.remove(s)
+                    self.worked(s)
         except BaseException as exc:
             outcome = exc
             raise
@@ -596,6 +640,10 @@ class Player:
             with contextlib.suppress(RuntimeError):
                 call()
                 self.wrong(f"{s.name} takes more after its end")
+        if (s.aborted_at is not None and self.loop.time() > max(
+                s.aborted_at, s.worked_until)):
+            self.wrong(f"{s.name} has aborted at {s.aborted_at}, and ends "
+                       f"late, at {self.loop.time()}")
         self.check_asked(s)
         self.check_outcome(s, outcome, body, cancels)
 
@@ -821,6 +869,7 @@ class Player:
         record.thing = task
         record.runs = 1
         self.note_child(s.host, task)
+        self.owners[task] = [s]
         self.around[task] = ["task"]
         try:
             await self.block(block)
@@ -828,6 +877,11 @@ class Player:
             if not isinstance(exc, GeneratorExit):
                 self.escaped(s, exc, "task")
             raise
+        finally:
+            self.worked(s)
+
+    def worked(self, s):
+        s.worked_until = self.loop.time()
 
     def act_foreign(self, name, block):
         async def foreign():
@@ -881,6 +935,7 @@ class Player:
                     self.act(action)
             finally:
                 record.runs += 1
+                self.worked(s)
         executor = self.loop.executor if own else None
         future = self.futures[name] = self.allocate(
             s, record, lambda: s.sup.run_in_executor(executor, job))
@@ -901,7 +956,6 @@ class Player:
             return
         task = asyncio.current_task()
         is_foreign = self.around.get(task, ())[:1] == ["foreign"]
-        cancels = self.cancels.get(task, 0)
         try:
             await getattr(self, f"open_{kind.replace(' ', '_')}")(
                 s, name, does)
@@ -912,7 +966,7 @@ class Player:
             pass  # The server is closed.
         except asyncio.CancelledError:
             if (is_foreign and self.around[task] == ["foreign"]
-                    and self.cancels.get(task, 0) == cancels):
+                    and not self.cancels.get(task)):
                 self.wrong(f"a foreign task that opens {kind} {name} was "
                            "cancelled by nobody")
             raise
@@ -1111,9 +1165,8 @@ class Player:
         if peer is not None:
             getattr(peer, how)()
             for link in self.links.values():
-                if link.peer is peer:
-                    # At the end of its input, the transport closes.
-                    link.is_whole = link.is_whole and how != "close"
+                if link.peer is peer and peer.is_closed():
+                    link.is_whole = False
 
     # Readers, writers and signal handlers.
 
@@ -1163,7 +1216,10 @@ class Player:
         record.thing = number
 
     def act_kill(self, index):
-        if threading.current_thread() is threading.main_thread():
+        # A handler may do it again.
+        self.kills += 1
+        if (self.kills <= OFTEN and threading.current_thread() is
+                threading.main_thread()):
             os.kill(os.getpid(), SIGNALS[index])
 
     # The end.

@@ -14,7 +14,7 @@ import threading
 MOST_PASSES = 5_000
 MOST_SENDS = 8
 # Seconds: for what a process does next, and for a thread or process at most.
-SHORT, LONG = 0.1, 20
+SHORT, LONG = 0.1, 10
 
 
 def open_files():
@@ -42,6 +42,8 @@ class Loop(asyncio.SelectorEventLoop):
         self.now, self.passes = 0.0, 0
         # Why it was stopped.
         self.gave_up = None
+        # Called when the callbacks of a pass have run.
+        self.after_pass = lambda: None
         super().__init__(_Selector(self))
         self.executor = self._default_executor = Executor()
 
@@ -53,6 +55,7 @@ class Loop(asyncio.SelectorEventLoop):
         self.stop()
 
     def _poll(self, select, timeout):
+        self.after_pass()
         self.passes += 1
         if self.passes > MOST_PASSES:
             self.give_up("it goes on for ever")
@@ -173,7 +176,7 @@ class Peer:
         self.file.close()
 
     def send_eof(self):
-        if self._is_closed():
+        if self.is_closed():
             return
         if isinstance(self.file, socket.socket):
             try:
@@ -183,13 +186,13 @@ class Peer:
         else:
             self.file.close()
 
-    def _is_closed(self):
+    def is_closed(self):
         if isinstance(self.file, socket.socket):
             return self.file.fileno() < 0
         return self.file.closed
 
     def _try(self, function, argument):
-        if self._is_closed():
+        if self.is_closed():
             return None
         try:
             return function(self.file.fileno(), argument)
