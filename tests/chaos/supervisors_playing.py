@@ -264,6 +264,8 @@ class Player:
         self.cancels = {}
         # Task: the one that it awaits.
         self.joins = {}
+        # Tasks that were ever awaited, and may be cancelled by that.
+        self.joined = set()
         # Task: those of groups and supervisors that it is the host of.
         self.children = {}
         # Task: the supervisors that cancel it when they abort.
@@ -471,6 +473,7 @@ class Player:
         if task is None or self.waits_for(task, current):
             return
         self.joins[current] = task
+        self.joined.add(task)
         try:
             self.note_wait(task)
             await task
@@ -523,7 +526,7 @@ class Player:
                "exit": SystemExit}[kind](kind)
 
     async def do_scope(self, timeout, shield, block):
-        with self.within("scope"):
+        with self.within("shield" if shield else "scope"):
             with asyncio.CancelScope(timeout=timeout, shield=shield):
                 await self.block(block)
 
@@ -966,7 +969,8 @@ class Player:
             pass  # The server is closed.
         except asyncio.CancelledError:
             if (is_foreign and self.around[task] == ["foreign"]
-                    and not self.cancels.get(task)):
+                    and not self.cancels.get(task)
+                    and task not in self.joined):
                 self.wrong(f"a foreign task that opens {kind} {name} was "
                            "cancelled by nobody")
             raise

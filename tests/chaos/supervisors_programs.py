@@ -77,8 +77,13 @@ class _Generator:
         # Supervisors whose blocks are around; all of them.
         self.around = []
         self.count = 0
-        # How likely each error is in this program, and each end of it.
-        self.rate = self.random.choice((0, 0.03, 0.1, 0.25))
+        # Kind: names.
+        self.used = {}
+        # How likely in this program a statement is an error or an end of it,
+        # and how likely a callback fails.
+        self.rate = self.random.choice((0, 0, 0.03, 0.1, 0.25))
+        self.failing = self.random.choice((0, 0.05, 0.2, 0.5))
+        self.handled = self.random.choice((0.1, 0.1, 0.9))
 
     def chance(self, probability):
         return self.random.random() < probability
@@ -108,8 +113,15 @@ class _Generator:
         names, weights = zip(*table.items())
         return self.random.choices(names, weights)[0]
 
-    def name(self):
-        return self.random.choice(NAMES)
+    def name(self, kind):
+        """Return a name for a new thing of a kind."""
+        name = self.random.choice(NAMES)
+        self.used.setdefault(kind, []).append(name)
+        return name
+
+    def used_name(self, kind):
+        """Return the name of a thing of a kind, that mostly is there."""
+        return self.random.choice(self.used.get(kind, NAMES))
 
     def supervisor_name(self):
         # Mostly the innermost.
@@ -164,10 +176,10 @@ class _Generator:
         return ("checkpoint",)
 
     def make_wait(self, depth):
-        return ("wait", self.name())
+        return ("wait", self.used_name("future"))
 
     def make_join(self, depth):
-        return ("join", self.name())
+        return ("join", self.used_name("task"))
 
     def make_sup(self, depth):
         name = f"s{self.count}"
@@ -175,7 +187,7 @@ class _Generator:
         self.around.append(name)
         block = self.block(depth - 1, 10)
         handler = None
-        if self.chance(0.25):
+        if self.chance(self.handled):
             mode = self.random.choice(
                 ("handles", "handles", "some", "declines", "raises"))
             handler = (mode, self.some(self.action, 1, 0))
@@ -193,18 +205,20 @@ class _Generator:
         kind = self.draw({k: likely for k, (_, likely) in
                           CONNECTIONS.items()})
         if self.chance(0.004):
-            return ("open", self.supervisor_name(), "process", self.name(),
-                    self.protocol("process", depth))
-        return ("open", self.supervisor_name(), kind, self.name(),
+            return ("open", self.supervisor_name(), "process",
+                    self.name("link"), self.protocol("process", depth))
+        name = (self.used_name("server") if kind == "dial" else
+                self.name("server" if "server" in kind else "link"))
+        return ("open", self.supervisor_name(), kind, name,
                 self.protocol(CONNECTIONS[kind][0], depth))
 
     def protocol(self, family, depth):
         """Return what the methods of a protocol do."""
-        methods = [name for name in METHODS[family] if self.chance(0.25)]
+        methods = [name for name in METHODS[family] if self.chance(0.3)]
         does = {name: self.actions(min(depth, 1), 2) for name in methods}
         if family == "stream" and self.chance(0.2):
             does["buffered"] = []
-        if self.chance(0.2 * self.rate):
+        if self.chance(0.1 * self.failing):
             does["factory"] = [("raise", "error")]
         return {name: what for name, what in does.items()
                 if what or name == "buffered"}
@@ -214,7 +228,7 @@ class _Generator:
     def actions(self, depth, most=2):
         """What a callback does."""
         actions = self.some(self.action, most, depth)
-        if self.chance(self.rate):
+        if self.chance(self.failing):
             actions.append(("raise", self.random.choice(ERRORS)))
         return actions
 
@@ -242,46 +256,48 @@ class _Generator:
             case 3:
                 return ("threadsafe", sup, actions, self.chance(0.2))
             case 4 | 5:
-                return ("call_at", sup, self.name(), self.time(), actions)
-        return ("call_later", sup, self.name(), self.time(), actions)
+                return ("call_at", sup, self.name("timer"), self.time(), actions)
+        return ("call_later", sup, self.name("timer"), self.time(), actions)
 
     def act_future(self, depth):
-        return ("future", self.supervisor_name(), self.name(),
+        return ("future", self.supervisor_name(), self.name("future"),
                 self.actions(depth) if self.chance(0.5) else [])
 
     def act_task(self, depth):
-        return ("task", self.supervisor_name(), self.name(),
+        return ("task", self.supervisor_name(), self.name("task"),
                 self.block(depth, 4),
                 self.actions(depth) if self.chance(0.2) else [])
 
     def act_foreign(self, depth):
-        return ("foreign", self.name(), self.block(depth, 3))
+        return ("foreign", self.name("task"), self.block(depth, 3))
 
     def act_job(self, depth):
         actions = [("threadsafe", self.supervisor_name(), self.actions(0),
                     False)] if self.chance(0.3) else []
         if self.chance(0.2):
             actions.append(("raise", "error"))
-        return ("job", self.supervisor_name(), self.name(), actions,
+        return ("job", self.supervisor_name(), self.name("future"), actions,
                 self.random.choice((None, None, 0, 1, 3)), self.chance(0.3))
 
     def act_resolve(self, depth):
-        return ("resolve", self.name(),
+        return ("resolve", self.used_name("future"),
                 self.random.choice(("value", "value", "cancel")))
 
     def act_stream(self, depth):
         name = self.random.choice(("write", "write", "close", "abort", "eof",
                                    "pause", "resume", "close_server"))
         if name == "write":
-            return (name, self.name(), self.random.choice(
+            return (name, self.used_name("link"), self.random.choice(
                 (1, 10, 1000, 70_000, 300_000)))
-        return (name, self.name())
+        return (name, self.used_name(
+            "server" if name == "close_server" else "link"))
 
     def act_peer(self, depth):
         name = self.random.choice(("peer_send", "peer_send", "peer_read",
                                    "peer_close", "peer_eof", "connect",
                                    "connect"))
-        return (name, self.name())
+        return (name, self.used_name(
+            "server" if name == "connect" else "link"))
 
     def act_registration(self, depth):
         kind = self.random.choice(("reader", "writer", "signal", "kill",
@@ -290,16 +306,16 @@ class _Generator:
             case "kill":
                 return (kind, self.random.choice(SIGNALS))
             case "unregister":
-                return (kind, self.name())
+                return (kind, self.used_name("registration"))
             case "signal":
                 return (kind, self.supervisor_name(),
                         self.random.choice(SIGNALS), self.actions(depth))
-        return (kind, self.supervisor_name(), self.name(),
+        return (kind, self.supervisor_name(), self.name("registration"),
                 self.actions(depth))
 
     def act_cancel(self, depth):
-        return (self.random.choice(("cancel_task", "cancel_timer")),
-                self.name())
+        kind = self.random.choice(("task", "timer"))
+        return (f"cancel_{kind}", self.used_name(kind))
 
     def act_look(self, depth):
         return ("look", self.supervisor_name())
