@@ -1,4 +1,4 @@
-"""Random programs on supervisors: what they are, are made of, and shrink to."""
+"""Random programs on supervisors: how they are made, and shrunk."""
 
 __all__ = ("Program", "generate", "shrink")
 
@@ -256,7 +256,8 @@ class _Generator:
             case 3:
                 return ("threadsafe", sup, actions, self.chance(0.2))
             case 4 | 5:
-                return ("call_at", sup, self.name("timer"), self.time(), actions)
+                return ("call_at", sup, self.name("timer"), self.time(),
+                        actions)
         return ("call_later", sup, self.name("timer"), self.time(), actions)
 
     def act_future(self, depth):

@@ -1,12 +1,14 @@
-"""Run the behaviour suite of the cancel scopes on another copy of asyncio.
+"""Run behaviour suites on another copy of asyncio.
 
-    python -I -B mutant_suite.py FOLDER TESTS
+    python -I -B mutant_suite.py FOLDER TESTS SUITE ...
 
-runs the tests of the folder TESTS on the package asyncio in FOLDER, up to the
-first that fails.  The last line is JSON: how many were run, and what failed.
+runs those tests of the folder TESTS that are of the suites, "scopes" or
+"supervisors", on the package asyncio in FOLDER, up to the first
+that fails.  The last line is JSON: how many were run, and what failed.
 It ends by itself, whatever the copy does.
 """
 
+import itertools
 import json
 import os
 import resource
@@ -14,17 +16,30 @@ import signal
 import sys
 import unittest
 
-# The real signals come last: there a wrong copy can wait for a minute.
-MODULES = ("test_timeout_scopes", "test_taskgroup_scopes", "test_scopes",
-           "test_level_cleanup", "test_shield")
 # Tasks in Python: what is mutated is their rules and those of all tasks.
 # What else there is needs time, for sockets, processes and clocks.
-CLASSES = ("PyLazy", "PyEager", "InterruptTests")
+_OF_TASKS = ("PyLazy", "PyEager", "InterruptTests")
+# Suite: its modules, in order, with the beginnings of the names of classes.
+SUITES = {
+    # The real signals come last: there a wrong copy can wait for a minute.
+    "scopes": tuple((module, _OF_TASKS) for module in (
+        "test_timeout_scopes", "test_taskgroup_scopes", "test_scopes",
+        "test_level_cleanup", "test_shield")),
+    # One kind of selector will do.  The matrix comes last: it is long.
+    "supervisors": (
+        ("test_task_owner", ("CLazy", "PyEager")),
+        ("test_supervisors", ("CLazy", "PyEager", "Api", "Loop", "Thread")),
+        ("test_supervisor_io", (
+            "NoFailure", "Server", "Draining", "SystemError", "Handled",
+            "CallsInFlight", "StartTLS", "Stream", "Runner", "NormalExit")),
+        ("test_supervisor_io", ("FailureMatrix",)),
+    ),
+}
 # Of one test, in seconds: of the processor, and of the clock.
-CPU_LIMIT = 3
+CPU_LIMITS = {"scopes": 3, "supervisors": 10}
 CLOCK_LIMIT = 30
 # Of all, if a handler does not get to run.
-WHOLE_CPU_LIMIT = 40
+WHOLE_CPU_LIMIT = 80
 MEMORY_LIMIT = 2 << 30
 
 
@@ -38,10 +53,12 @@ def set_limits():
 class Result(unittest.TestResult):
     """Ends the process when a test takes too long."""
 
+    cpu_limit = 0
+
     def startTest(self, test):
         super().startTest(test)
         self.current = test
-        signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT)
+        signal.setitimer(signal.ITIMER_PROF, self.cpu_limit)
         signal.setitimer(signal.ITIMER_REAL, CLOCK_LIMIT)
 
     def stopTest(self, test):
@@ -58,17 +75,17 @@ class Result(unittest.TestResult):
         os._exit(1)
 
 
-def find_tests():
+def find_tests(suites):
     loader = unittest.TestLoader()
-    for name in MODULES:
+    for name, classes in itertools.chain(*(SUITES[s] for s in suites)):
         module = __import__(f"test.test_asyncio.{name}", fromlist=[name])
         for cls in vars(module).values():
             if (isinstance(cls, type) and issubclass(cls, unittest.TestCase)
-                    and cls.__name__.startswith(CLASSES)):
+                    and cls.__name__.startswith(classes)):
                 yield loader.loadTestsFromTestCase(cls)
 
 
-def main(folder, tests):
+def main(folder, tests, *suites):
     set_limits()
     sys.path.insert(0, folder)
     import asyncio
@@ -78,10 +95,11 @@ def main(folder, tests):
     test.test_asyncio.__path__.insert(0, tests)
     result = Result()
     result.failfast = True
+    result.cpu_limit = max(CPU_LIMITS[suite] for suite in suites)
     for signum in signal.SIGPROF, signal.SIGALRM:
         signal.signal(signum, result.end)
     try:
-        unittest.TestSuite(find_tests()).run(result)
+        unittest.TestSuite(find_tests(suites)).run(result)
     except BaseException as exc:
         # KeyboardInterrupt of a real signal, say.
         result.tell(repr(exc), result.current.id())

@@ -1,13 +1,14 @@
-"""The mutants of the cancel scopes: which rule each one breaks, and how."""
+"""The mutants of our modules: which rule each one breaks, and how."""
 
 import dataclasses
 
 __all__ = ("FILES", "MUTANTS", "Mutant")
 
-# What can be mutated; the suite runs on the classes in Python where there is
-# one in C as well.  A version that no program can tell from the right one has
-# no place below.
-FILES = ("cancellation.py", "scopes.py", "timeouts.py")
+# What can be mutated, and the suite for it; that of scopes runs on the
+# classes in Python where there is one in C as well.  A version that no program
+# can tell from the right one has no place below.
+FILES = {"cancellation.py": "scopes", "scopes.py": "scopes",
+         "timeouts.py": "scopes", "supervisors.py": "supervisors"}
 
 
 @dataclasses.dataclass
@@ -1116,6 +1117,476 @@ STORM_LIMIT = 99
         if self._timer is None and self._when is not None:
 """, """\
         if False:
+"""),
+    ),
+
+    # --- Supervisors: their state and their end ------------------------------
+    *_of(
+        "supervisors.py",
+        ("work can be allocated while it closes", """\
+_FOR_WORK = frozenset({_State.OPEN, _State.DRAINING})
+""", """\
+_FOR_WORK = frozenset({_State.OPEN, _State.DRAINING, _State.CLOSING})
+"""),
+        ("callbacks are refused while it closes", """\
+_FOR_CALLBACKS = _FOR_WORK | {_State.CLOSING}
+""", """\
+_FOR_CALLBACKS = _FOR_WORK
+"""),
+        ("a cancel() before the entry is forgotten", """\
+        self._go("enter")
+        if self._cancel_called:
+""", """\
+        self._go("enter")
+        if False:
+"""),
+        ("it can be left in another task", """\
+        if not is_here and not isinstance(exc, GeneratorExit):
+""", """\
+        if False:
+"""),
+        ("a generator that is closed elsewhere leaves as one that ended", """\
+            if not is_here:
+                return False  # The coroutine of the host is being closed.
+""", ""),
+        ("an idle exit does not look for futures", """\
+                and "_futures" not in self.__dict__
+""", ""),
+        ("an idle exit does not look for callbacks", """\
+                and not self._has_callbacks
+                and not self._has_machinery_callbacks
+""", ""),
+        ("a server that is made while it drains goes on", """\
+        if self._state is _State.DRAINING:
+            self._release(_Kind.SERVER)
+""", """\
+        if self._state is _State.DRAINING:
+"""),
+        ("servers accept while the work is awaited", """\
+    async def _await_work(self):
+        self._release(_Kind.SERVER)
+""", """\
+    async def _await_work(self):
+"""),
+        ("readers are left at a normal exit", """\
+            self._release(_Kind.REGISTRATION)
+            self._go("close")
+""", """\
+            self._go("close")
+"""),
+        ("connections are not awaited at a normal exit", """\
+            await self._until(self._has_none, _Kind.TRANSPORT,
+                              _Kind.MACHINERY, _Kind.CALL)
+""", ""),
+        ("layers of TLS are not awaited at a normal exit", """\
+        while (self._has_layer_callbacks
+""", """\
+        while (False
+"""),
+        ("futures are cancelled after the last callbacks", """\
+            self._cancel_futures()
+            await self._one_pass_for_callbacks()
+
+    async def _await_work""", """\
+            await self._one_pass_for_callbacks()
+
+    async def _await_work"""),
+        ("ready callbacks are no work", """\
+            if (first and self._has_callbacks
+""", """\
+            if (False
+"""),
+        ("a process that waits for the end of its input is waited for", """\
+            and any(map(_open_stdin, self._of(_Kind.PROCESS).values())))
+""", """\
+            and False)
+"""),
+        ("processes are no work", """\
+                self._release(_Kind.PROCESS)
+                await self._until(self._has_no_process_or_an_open_stdin)
+""", """\
+                pass
+"""),
+        ("delays of transports outlive it", """\
+        self._release(_Kind.DELAY)
+        self._cancel""", """\
+        self._cancel"""),
+        ("what was accepted last is not run", """\
+        self._go("end")
+        await self._one_pass_for_callbacks()
+""", """\
+        self._go("end")
+"""),
+        ("a cancellation of its own is raised", """\
+        if self._has_asked and not others:
+""", """\
+        if False:
+"""),
+        ("a host runs on as if its cancelled tasks had finished", """\
+            cancelled = cancellation.level_error(self._host)
+""", """\
+            pass
+"""),
+        ("errors that an exit hides are told to nobody", """\
+            if self._base_error is not None:
+                self._report_errors()
+""", """\
+            if self._base_error is not None:
+"""),
+        ("a cancel of the host is lost beside errors", """\
+                self._guard.ask_again()
+""", ""),
+        ("a level cancellation is seen while it aborts", """\
+                                       hide=before is _State.ABORTING)
+""", """\
+                                       hide=False)
+"""),
+        ("a cancel while it exits does not abort it", """\
+                self._cancelled_error = exc
+                self._abort()
+            finally""", """\
+                self._cancelled_error = exc
+            finally"""),
+        ("futures are cancelled between layers of TLS", """\
+        elif self._has_layer_callbacks:
+            self._settle_in_a_pass()
+""", ""),
+        ("tasks are not awaited when it aborts", """\
+                and self._has_none(*_RUN_BY_THEMSELVES, *_MAY_WAIT))
+""", """\
+                and self._has_none(*_RUN_BY_THEMSELVES))
+"""),
+        ("futures are cancelled before transports are lost", """\
+                and self._has_none(*_RUN_BY_THEMSELVES)):
+            if""", """\
+                and True):
+            if"""),
+        ("an exit that is cut short leaves it open", """\
+            self._go_on_from_crash()
+""", """\
+            pass
+"""),
+    ),
+
+    # --- Supervisors: the abort, and failures --------------------------------
+    *_of(
+        "supervisors.py",
+        ("the message of the second cancel() wins", """\
+        if not self._cancel_called:
+            self._cancel_called = True
+""", """\
+        if True:
+            self._cancel_called = True
+"""),
+        ("callbacks are run though it aborts", """\
+        self._drops = True
+        self._go("abort")
+""", """\
+        self._go("abort")
+"""),
+        ("the body is not asked to stop", """\
+            self._guard.ask(self._cancel_msg)
+""", """\
+            pass
+"""),
+        ("its tasks are cancelled from within a shield", """\
+        with cancellation.from_outside():
+""", """\
+        with self._lock:
+"""),
+        ("an error in a release ends the release", """\
+            except BaseException as exc:
+                self._add_error(exc)
+                failed = True
+""", """\
+            except ZeroDivisionError:
+                failed = True
+"""),
+        ("an error in a release is told to nobody", """\
+                self._add_error(exc)
+                failed = True
+""", """\
+                failed = True
+"""),
+        ("what fails after the end is told to nobody", """\
+            self._loop.call_exception_handler(context)
+            return
+        if isinstance""", """\
+            return
+        if isinstance"""),
+        ("a refusal of another supervisor is no failure", """\
+        if isinstance(exc, _Refusal) and exc.supervisor is self:
+""", """\
+        if isinstance(exc, _Refusal):
+"""),
+        ("a refusal of its own is a failure", """\
+        if isinstance(exc, _Refusal) and exc.supervisor is self:
+""", """\
+        if isinstance(exc, _Refusal) and exc.supervisor is not self:
+"""),
+        ("a protocol is not told why it is lost", """\
+            context["transport"]._force_close(exc)
+""", """\
+            pass
+"""),
+        ("the error of a failure handler replaces the first", """\
+            self._add_error(context["exception"])
+            self._add_error(exc)
+""", """\
+            self._add_error(exc)
+"""),
+        ("an error that comes twice is told twice", """\
+        elif not any(exc is other for other in self._errors):
+""", """\
+        else:
+"""),
+        ("a handled reader stays", """\
+            if registration.handle is handle and key[0] != "signal":
+""", """\
+            if False:
+"""),
+        ("a handled pipe that had paused stays", """\
+                wanted.append(_self_of_callback(context["exception"]))
+""", """\
+                pass
+"""),
+        ("a handled signal handler is removed", """\
+            if registration.handle is handle and key[0] != "signal":
+""", """\
+            if registration.handle is handle:
+"""),
+        ("a handled datagram endpoint is aborted", """\
+        if (transport is not None
+                and not isinstance(transport, transports.DatagramTransport)):
+""", """\
+        if transport is not None:
+"""),
+        ("a callback that is handled ends what it was given", """\
+        if (handle is not None and handle._loop is self._inner
+                and handle""", """\
+        if (handle is not None
+                and handle"""),
+        ("a CancelledError of a callback is a failure", """\
+    if exc is None or isinstance(exc, exceptions.CancelledError):
+""", """\
+    if exc is None:
+"""),
+        ("an OSError of a protocol is no failure", """\
+    return (not isinstance(exc, OSError)
+            or message.startswith(_MESSAGES_OF_PROTOCOLS))
+""", """\
+    return not isinstance(exc, OSError)
+"""),
+        ("an OSError of the system is a failure", """\
+    return (not isinstance(exc, OSError)
+            or message.startswith(_MESSAGES_OF_PROTOCOLS))
+""", """\
+    return True
+"""),
+        ("an error of a protocol factory is no failure", """\
+            self._view.call_exception_handler({
+""", """\
+            dict({
+"""),
+        ("an error of accept() ends the accepting", """\
+            if sock.fileno() < 0:
+                return  # The server was closed meanwhile.
+""", """\
+            raise
+"""),
+    ),
+
+    # --- Supervisors: callbacks, futures, tasks and jobs ---------------------
+    *_of(
+        "supervisors.py",
+        ("a thread need not wait for the state to be changed", """\
+        with self._lock:
+            if self._check_callbacks():
+""", """\
+        if True:
+            if self._check_callbacks():
+"""),
+        ("a future that is made while it aborts is pending", """\
+        if is_cancelled:
+            future.cancel()
+""", """\
+        if is_cancelled:
+            pass
+"""),
+        ("callbacks of futures are not owned", """\
+            future._asyncio_owner = self._inner
+""", """\
+            pass
+"""),
+        ("a coroutine that is refused is not closed", """\
+            coro.close()
+            raise _Refusal(self)
+""", """\
+            raise _Refusal(self)
+"""),
+        ("callbacks of tasks are not owned", """\
+        task._asyncio_owner = self._inner
+        if""", """\
+        if"""),
+        ("scopes around do not reach its tasks", """\
+            self._guard.node.adopt(task)
+""", """\
+            pass
+"""),
+        ("a task that is made while it aborts is not cancelled", """\
+            # It was aborted while a factory made the task.
+            _release_task(self, task)
+""", """\
+            pass
+"""),
+        ("an exit of a task is an error", """\
+            if (isinstance(exc, (KeyboardInterrupt, SystemExit))
+                    and self._errors is not None):
+""", """\
+            if False:
+"""),
+        ("a timer that has run is owned still", """\
+        supervisor._timers.pop(id(self), None)
+""", ""),
+        ("a timer that was cancelled is owned still", """\
+        self._supervisor._of(self._timer_kind).pop(id(handle), None)
+""", ""),
+        ("nobody is told of a callback that is dropped", """\
+    if dropped is not None:
+        dropped()
+""", ""),
+        ("a job that was cancelled begins", """\
+            if self._is_cancelled:
+                return None
+""", ""),
+        ("a job of another executor that has begun is not awaited", """\
+        # It cannot tell when it begins.
+        self._has_begun = True
+""", ""),
+        ("a thread cannot end when the loop is closed", """\
+        except RuntimeError:
+            pass  # The loop is closed.
+""", """\
+        except ZeroDivisionError:
+            pass
+"""),
+        ("a job is not awaited when its future is cancelled", """\
+        if self.future.done() and (self._has_ended or self._is_cancelled):
+""", """\
+        if self.future.done():
+"""),
+    ),
+
+    # --- Supervisors: registrations, connections, servers and processes ------
+    *_of(
+        "supervisors.py",
+        ("a signal handler is put back above that of another", """\
+            self._leave_to_others()
+""", """\
+            pass
+"""),
+        ("a handler that is set again below another is put back", """\
+            # Another supervisor's is above it, and will be below.
+            ours.remove()
+""", """\
+            pass
+"""),
+        ("a signal handler that is set twice is put back", """\
+            replaced = ours.replaced
+""", """\
+            pass
+"""),
+        ("a signal that has come calls who has ended", """\
+        # It may be ready to run.
+        self.handle.cancel()
+""", ""),
+        ("a handler in Python is not put back", """\
+        if handle is None and handler is not None:
+""", """\
+        if False:
+"""),
+        ("a reader that somebody else has set is removed", """\
+        if self.is_ours():
+            self._remove()
+
+""", """\
+        self._remove()
+
+"""),
+        ("a call of an owned task is ended as one of a foreign task", """\
+        if task is self._host or id(task) in self._of(_Kind.TASK):
+""", """\
+        if task is self._host:
+"""),
+        ("a call of a foreign task in flight is just cancelled", """\
+            if call.take_back():
+                raise""", """\
+            if call.take_back() and False:
+                raise"""),
+        ("a foreign task that someone cancels is refused", """\
+        return not cancellation.is_asked_by_others(self)
+""", """\
+        return True
+"""),
+        ("a server that is made too late serves", """\
+        if self._state not in _FOR_WORK:
+            _close_server(self, server)
+            raise""", """\
+        if self._state not in _FOR_WORK:
+            raise"""),
+        ("a transport that is made too late stays", """\
+            self._loop.call_soon(_abort_transport, transport)
+""", """\
+            pass
+"""),
+        ("a foreign transport is not owned after start_tls()", """\
+        self._take_over(_bottom(transport))
+""", ""),
+        ("a process that has ended is told to be unclosed", """\
+            transport.close()  # Nobody else needs to say so.
+""", """\
+            pass
+"""),
+        ("wait_closed() of a closed server waits for its connections", """\
+                # Its connections are awaited by the supervisor.
+                server._wakeup()
+""", ""),
+        ("pipes of a process stay when it is aborted", """\
+        if pipe is not None and pipe.pipe is not None:
+            _abort_transport(pipe.pipe)
+""", """\
+        pass
+"""),
+        ("the input of a process stays open", """\
+    elif (stdin := _open_stdin(process)) is not None:
+        stdin.close()
+""", ""),
+        ("what connects the pipes of a process is cut short", """\
+    if getattr(task.get_coro(), "__name__", None) != "_connect_pipes":
+""", """\
+    if True:
+"""),
+        ("connections are closed, not aborted", """\
+    if supervisor._state is _State.ABORTING:
+        _abort_transport(transport)
+""", """\
+    if False:
+        pass
+"""),
+        ("the bottom layer is closed at a normal exit", """\
+        *_, top = _layers(transport, of_protocols=False)
+        top.close()
+""", """\
+        transport.close()
+"""),
+        ("the end of a view closes the loop", """\
+    def __del__(self):
+        pass  # The loop goes on.
+""", ""),
+        ("a Runner cancels the tasks of a supervisor twice", """\
+        return self._supervisor._host in tasks
+""", """\
+        return False
 """),
     ),
 )

@@ -1,10 +1,10 @@
-"""Small wrong versions of the cancel scopes, which their suite must kill.
+"""Small wrong versions of our modules, which their suites must kill.
 
     python3 mutants.py [--python PATH] [WORD ...]
 
 makes the mutants of mutant_table.py whose names have all of the words, runs
-the behaviour suite on each, and tells which test kills it.  The status is 1
-if one lives, or cannot be made.
+the behaviour suite of its file on each, and tells which test kills it.  The
+status is 1 if one lives, or cannot be made.
 """
 
 # How it works.  The asyncio of the interpreter is copied, and the own files of
@@ -100,7 +100,9 @@ class Laboratory:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             try:
                 self._make(mutant, Path(folder) / "asyncio")
-                summary = self._run_suite(folder)
+                suites = ([FILES[mutant.file]] if mutant
+                          else sorted(set(FILES.values())))
+                summary = self._run_suites(folder, suites)
             except ValueError as exc:
                 return Verdict(name, "cannot be made", why=str(exc))
         if summary["killer"]:
@@ -117,11 +119,11 @@ class Laboratory:
             for compiled in package.glob(f"__pycache__/{path.stem}.*"):
                 compiled.unlink()
 
-    def _run_suite(self, folder):
+    def _run_suites(self, folder, suites):
         """Return the summary that the suite prints; ValueError if none."""
         done = subprocess.run(
             [self.python, "-I", "-B", HERE / "mutant_suite.py", folder,
-             self.tests],
+             self.tests, *suites],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, timeout=OUTER_BOUND)
         try:
