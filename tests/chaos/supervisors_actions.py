@@ -386,6 +386,9 @@ class Actions:
         if server is None or not server.sockets:
             return
         address = server.sockets[0].getsockname()
+        # Then asyncio leaves the socket that it has made to the collector.
+        does = {name: what for name, what in does.items()
+                if name != "factory"}
         link = self.link("stream", name, s, does)
         if isinstance(address, tuple):
             await s.sup.create_connection(self.factory_of(link), *address)

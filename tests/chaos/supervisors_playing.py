@@ -353,7 +353,8 @@ class Player(Actions, Checks):
         self.every.append(s)
         self.supervised[name] = s
         s.host = task = asyncio.current_task()
-        before = self.cancels.get(task, 0)
+        # One may be pending.
+        before = self.cancels.get(task, 0) - task._must_cancel
         outcome, body = None, _Body()
         try:
             async with s.sup:
