@@ -16,6 +16,8 @@ from supervisors_world import Peer
 
 # How often one thing can be done that could cause itself.
 OFTEN = 8
+# In a program: one that does more causes itself in some other way.
+MOST_ACTIONS = 1000
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -24,6 +26,9 @@ class Actions:
 
     def act(self, action):
         name, *arguments = action
+        self.acts += 1
+        if self.acts > MOST_ACTIONS:
+            return None
         try:
             return getattr(self, f"act_{name}")(*arguments)
         except RuntimeError as exc:

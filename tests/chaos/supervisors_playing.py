@@ -63,7 +63,7 @@ class Player(Actions, Checks):
         # What came to the loop's exception handler; what must come.
         self.reported, self.expected = [], []
         self.same = Error("the same")
-        self.connects = self.actings = self.kills = 0
+        self.connects = self.actings = self.kills = self.acts = 0
         # Of exceptions of protocols, by identity.
         self.links_of_errors = {}
         self.host = None
@@ -304,8 +304,8 @@ class Player(Actions, Checks):
         with self.within("group"):
             try:
                 async with asyncio.TaskGroup() as group:
-                    self.note_child(asyncio.current_task(), group.create_task(
-                        self.inside("group", child)))
+                    group.create_task(self.inside(
+                        "group", child, asyncio.current_task()))
                     await self.block(block)
             except (KeyboardInterrupt, SystemExit):
                 # Then a TaskGroup does not take its own request back.
@@ -315,7 +315,8 @@ class Player(Actions, Checks):
     def note_child(self, task, child):
         self.children.setdefault(task, []).append(child)
 
-    async def inside(self, name, block):
+    async def inside(self, name, block, parent):
+        self.note_child(parent, asyncio.current_task())
         self.around[asyncio.current_task()] = [name]
         try:
             await self.block(block)
@@ -441,10 +442,13 @@ class Checker:
                 self.loop.run_until_complete(player.play())
             except BaseException as exc:
                 player.wrong(self.loop.gave_up or f"{exc!r} leaves the loop")
-                self._replace_loop(player)
+                is_broken = True
             else:
                 self._check_left(player, before)
                 self._check_reported(player)
+                is_broken = False
+            if is_broken:
+                self._replace_loop(player)
         signal.setitimer(signal.ITIMER_REAL, 0)
         return player.problems
 

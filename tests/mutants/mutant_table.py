@@ -1513,11 +1513,6 @@ _FOR_CALLBACKS = _FOR_WORK
         self._remove()
 
 """),
-        ("a call of an owned task is ended as one of a foreign task", """\
-        if task is self._host or id(task) in self._of(_Kind.TASK):
-""", """\
-        if task is self._host:
-"""),
         ("a call of a foreign task in flight is just cancelled", """\
             if call.take_back():
                 raise""", """\
