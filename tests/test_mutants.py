@@ -1,4 +1,4 @@
-"""Tests that the behaviour suite kills wrong versions of the cancel scopes."""
+"""Tests that behaviour suites kill wrong versions of our modules."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "mutants"))
 
 import mutants  # noqa: E402
-from mutant_table import MUTANTS, Mutant  # noqa: E402
+from mutant_suite import SUITES  # noqa: E402
+from mutant_table import FILES, MUTANTS, Mutant  # noqa: E402
 
 # One in so many is tried here; the script tries all.
 STEP = 3
@@ -32,6 +33,11 @@ def test_every_mutant_can_be_made():
 def test_names_are_sentences_of_one_mutant_each():
     names = [mutant.name for mutant in MUTANTS]
     assert len(set(names)) == len(names)
+
+
+def test_each_file_has_mutants_and_a_suite():
+    assert {mutant.file for mutant in MUTANTS} == set(FILES)
+    assert set(FILES.values()) == set(SUITES)
 
 
 # The tool
