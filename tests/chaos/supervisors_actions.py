@@ -10,6 +10,8 @@ import socket
 import subprocess
 import threading
 
+from test.test_asyncio import tls_support
+
 from supervisors_records import (
     Allocated, BaseError, Buffered, Error, Link, Protocol)
 from supervisors_world import Peer
@@ -334,6 +336,25 @@ class Actions:
         await s.sup.create_connection(
             self.factory_of(link), sock=self.sockets(link))
 
+    async def open_tls(self, s, name, does):
+        """Connect two of its protocols to each other."""
+        # Over TLS, asyncio drops a CancelledError of a protocol.
+        does = {method: [action for action in actions
+                         if action != ("raise", "cancelled")]
+                for method, actions in does.items()}
+        ours, theirs = socket.socketpair()
+        link = self.link("stream", f"{name}'s peer", s, {})
+        self.files += [ours, theirs]
+        link.file = theirs
+        there = s.sup.connect_accepted_socket(
+            self.factory_of(link), theirs, ssl=tls_support.server_context())
+        link = self.link("stream", name, s, does)
+        link.file = ours
+        # These are calls of tasks that it does not own.
+        await asyncio.gather(there, s.sup.create_connection(
+            self.factory_of(link), sock=ours, server_hostname="localhost",
+            ssl=tls_support.client_context()))
+
     async def open_unix(self, s, name, does):
         link = self.link("stream", name, s, does)
         await s.sup.create_unix_connection(
@@ -451,7 +472,7 @@ class Actions:
     def act_eof(self, name):
         link, transport = self.transport(name)
         if (transport is not None and link.what in ("stream", "write")
-                and not transport.is_closing()):
+                and transport.can_write_eof() and not transport.is_closing()):
             link.has_eof = True
             transport.write_eof()
 

@@ -42,7 +42,7 @@ CONNECTIONS = {
     "unix": ("stream", 2), "datagram": ("datagram", 3),
     "read pipe": ("read", 3), "write pipe": ("write", 3),
     "server": ("stream", 3), "unix server": ("stream", 2),
-    "dial": ("stream", 1),
+    "dial": ("stream", 1), "tls": ("stream", 1),
 }
 
 
