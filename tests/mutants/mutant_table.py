@@ -1256,11 +1256,6 @@ _FOR_CALLBACKS = _FOR_WORK
 """, """\
                 and self._has_none(*_RUN_BY_THEMSELVES))
 """),
-        ("futures are cancelled before transports are lost", """\
-                and self._has_none(*_RUN_BY_THEMSELVES)):
-            if""", """\
-                and True):
-            if"""),
         ("an exit that is cut short leaves it open", """\
             self._go_on_from_crash()
 """, """\
@@ -1350,11 +1345,6 @@ _FOR_CALLBACKS = _FOR_WORK
 """, """\
                 pass
 """),
-        ("a handled signal handler is removed", """\
-            if registration.handle is handle and key[0] != "signal":
-""", """\
-            if registration.handle is handle:
-"""),
         ("a handled datagram endpoint is aborted", """\
         if (transport is not None
                 and not isinstance(transport, transports.DatagramTransport)):
@@ -1362,10 +1352,10 @@ _FOR_CALLBACKS = _FOR_WORK
         if transport is not None:
 """),
         ("a callback that is handled ends what it was given", """\
-        if (handle is not None and handle._loop is self._inner
-                and handle""", """\
-        if (handle is not None
-                and handle"""),
+        if handle is not None and handle._loop is self._inner:
+""", """\
+        if handle is not None:
+"""),
         ("a CancelledError of a callback is a failure", """\
     if exc is None or isinstance(exc, exceptions.CancelledError):
 """, """\
