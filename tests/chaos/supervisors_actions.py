@@ -453,7 +453,9 @@ class Actions:
                 transport.is_closing()):
             return
         if link.what == "datagram":
+            link.is_sending = True
             transport.sendto(bytes(min(size, 1000)))
+            link.is_sending = False
         elif not getattr(link, "has_eof", False):
             link.sent += size
             transport.write(bytes(size))

@@ -133,7 +133,7 @@ class Link(Allocated):
         self.peer = self.file = None
         # What was written is to arrive.
         self.sent, self.is_whole = 0, True
-        self.was_handled = False
+        self.was_handled = self.is_sending = False
 
     def problems(self):
         made = self.calls.count("connection_made")
@@ -173,6 +173,8 @@ class Link(Allocated):
                 self.thing = args[0]
             case "connection_lost":
                 self.is_whole = self.is_whole and args[0] is None
+        if name == "error_received" and self.is_sending:
+            return  # What it raised would be sendto()'s, and its caller's.
         try:
             self.player.run(self.s, name, self.does.get(name, ()), self)
         except BaseException as exc:
