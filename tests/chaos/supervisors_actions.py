@@ -203,7 +203,7 @@ class Actions:
         async def foreign():
             self.around[asyncio.current_task()] = ["foreign"]
             await self.outcome_of(self.block(block))
-        if getattr(self, "ended", False):
+        if self.ended:
             return
         self.tasks[name] = task = self.loop.create_task(foreign(), name=name)
         self.foreign.append(task)
@@ -217,7 +217,7 @@ class Actions:
             task.cancel()
 
     def act_cancel_host(self):
-        if self.host is not None and not self.host.done():
+        if not self.ended:
             self.cancels[self.host] = self.cancels.get(self.host, 0) + 1
             self.host.cancel()
 
