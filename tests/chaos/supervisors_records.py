@@ -207,7 +207,7 @@ class Buffered(asyncio.BufferedProtocol):
         self.link = link
 
     def get_buffer(self, sizehint):
-        return bytearray(16)
+        return bytearray(1 << 16)
 
     def buffer_updated(self, count):
         self.link.called("data_received")
