@@ -10,6 +10,7 @@ import threading
 import types
 import weakref
 
+from . import base_events
 from . import cancellation
 from . import events
 from . import exceptions
@@ -405,7 +406,6 @@ class Supervisor(TaskOwner, events._LoopProxy):
         if failure_handler is not None and not callable(failure_handler):
             raise TypeError("a callable was expected as failure_handler, "
                             f"got {failure_handler!r}")
-        _check_class(type(loop))
         super().__init__(name=name)
         self._loop = loop
         self._loop_class = type(loop)
@@ -730,10 +730,13 @@ class Supervisor(TaskOwner, events._LoopProxy):
     def _failed_transport(self, context, handle):
         """Return the owned transport that an exception is of, or None."""
         wanted = [context.get("transport"), context.get("protocol")]
-        if (handle is not None and handle._loop is self._inner
-                and handle._callback is not None):
-            wanted.append(getattr(handle._callback, "__self__", None))
-            wanted.extend(handle._args[:1])
+        if handle is not None and handle._loop is self._inner:
+            if handle._callback is not None:
+                wanted.append(getattr(handle._callback, "__self__", None))
+                wanted.extend(handle._args[:1])
+            else:
+                # What it called has cancelled it, as pause_reading() does.
+                wanted.append(_self_of_callback(context["exception"]))
         wanted = [thing for thing in wanted if thing is not None]
         for thing in wanted:
             if (isinstance(thing, transports.BaseTransport)
@@ -852,8 +855,9 @@ class Supervisor(TaskOwner, events._LoopProxy):
 
     def call_at(self, when, callback, *args, context=None):
         if self._state not in _FOR_CALLBACKS and self._check_callbacks():
+            # Not every loop can be told that one was cancelled.
             return self._cancelled(events.TimerHandle(
-                when, callback, args, self._loop, context))
+                when, callback, args, self._outer, context))
         timer = self._loop_class.call_at(self._outer, when, callback, *args,
                                          context=context)
         self._timers[id(timer)] = timer
@@ -893,7 +897,9 @@ class Supervisor(TaskOwner, events._LoopProxy):
     def run_in_executor(self, executor, func, *args):
         self._check_open()
         if self._loop.get_debug():
-            self._loop._check_callback(func, "run_in_executor")
+            # Not every loop has it, and it uses nothing of one.
+            base_events.BaseEventLoop._check_callback(self._loop, func,
+                                                      "run_in_executor")
         job = _Job(self, func)
         if executor is None:
             # Its threads run whatever is callable.
@@ -927,6 +933,9 @@ class Supervisor(TaskOwner, events._LoopProxy):
         replaced = _replaced_handler(self._loop, sig)
         key = ("signal", sig)
         ours = self._of(_Kind.REGISTRATION).get(key)
+        if ours is not None and not ours.is_ours():
+            # Another supervisor's is above it, and will be below.
+            ours.remove()
         self._outer.add_signal_handler(sig, callback, *args)
         if ours is not None and replaced[0] is ours.handle:
             replaced = ours.replaced
@@ -963,11 +972,15 @@ class Supervisor(TaskOwner, events._LoopProxy):
     async def _create_server(self, name, args, kwargs):
         server = await self._call(name, args, kwargs)
         # Its close() tells of its sockets.
-        self._own(_Kind.SERVER, id(server._sockets[0]), server)
+        self._own(_Kind.SERVER, self._key_of_server(server), server)
         if self._state not in _FOR_WORK:
             _close_server(self, server)
             raise _Refusal(self)
         return server
+
+    def _key_of_server(self, server):
+        # _stop_serving() tells of a socket.
+        return id(server._sockets[0])
 
     async def start_tls(self, transport, *args, **kwargs):
         self._check_open()
@@ -1040,7 +1053,8 @@ _PASSED_ON = (
     "getaddrinfo", "getnameinfo", "sendfile",
     "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into",
     "sock_sendall", "sock_sendto", "sock_connect", "sock_accept",
-    "sock_sendfile", "_timer_handle_cancelled",
+    "sock_sendfile", "_timer_handle_cancelled", "_get_real_loop",
+    "_is_protocol_error",
 )
 _REFUSED = (
     "run_forever", "run_until_complete", "stop", "close",
@@ -1213,9 +1227,37 @@ class _SignalRegistration(_Registration):
     def is_ours(self):
         return self._loop._signal_handlers.get(self._sig) is self.handle
 
-    def _remove(self):
+    def remove(self):
         # It may be ready to run.
         self.handle.cancel()
+        if self.is_ours():
+            self._remove()
+        else:
+            self._leave_to_others()
+
+    def _leave_to_others(self):
+        """Who has replaced it is to put back what it has replaced itself."""
+        above = self._registration_of(
+            self._loop._signal_handlers.get(self._sig))
+        while above is not None:
+            handle, _ = above.replaced
+            if handle is self.handle:
+                above.replaced = self.replaced
+                return
+            above = self._registration_of(handle)
+
+    def _registration_of(self, handle):
+        """Return that of a handle which another supervisor owns, or None."""
+        # A generic supervisor's handle is in what the loop calls.
+        owned = getattr(getattr(handle, "_callback", None), "handle", handle)
+        owner = getattr(getattr(owned, "_loop", None), "_supervisor", None)
+        if owner is None:
+            return None
+        registration = owner._of(_Kind.REGISTRATION).get(("signal", self._sig))
+        return (registration if registration is not None
+                and registration.handle is handle else None)
+
+    def _remove(self):
         handle, handler = self.replaced
         if handle is not None and not handle._cancelled:
             self._loop._signal_handlers[self._sig] = handle
@@ -1242,6 +1284,13 @@ def _close_server(supervisor, server):
 def _release_task(supervisor, task):
     if not task.done():
         task.cancel(supervisor._cancel_msg)
+
+
+def _release_machinery(supervisor, task):
+    # What connects the pipes of a process goes on: without all of them the
+    # process's transport would never be lost.
+    if getattr(task.get_coro(), "__name__", None) != "_connect_pipes":
+        _release_task(supervisor, task)
 
 
 def _release_process(supervisor, process):
@@ -1289,7 +1338,7 @@ _RELEASE = {
     _Kind.TIMER: lambda supervisor, timer: timer.cancel(),
     _Kind.REGISTRATION: lambda supervisor, registration: registration.remove(),
     _Kind.TRANSPORT: _release_transport,
-    _Kind.MACHINERY: _release_task,
+    _Kind.MACHINERY: _release_machinery,
     _Kind.DELAY: lambda supervisor, timer: timer.cancel(),
 }
 _GONE_WHEN_RELEASED = {_Kind.TIMER, _Kind.REGISTRATION, _Kind.DELAY}
@@ -1320,6 +1369,13 @@ def _from_caller(made):
     if getattr(made, "_source_traceback", None):
         del made._source_traceback[-1]
     return made
+
+
+def _self_of_callback(exc):
+    """Return whose method a handle has called that raised *exc*, or None."""
+    # The first frame is the handle's.
+    called = exc.__traceback__ and exc.__traceback__.tb_next
+    return called and called.tb_frame.f_locals.get("self")
 
 
 # Views.
@@ -1398,10 +1454,7 @@ class _View:
 
     @_override
     def call_exception_handler(self, context):
-        if _is_failure(context):
-            self._supervisor._fail(context)
-        elif not _is_reported(context):
-            self._supervisor._loop.call_exception_handler(context)
+        _report(self._supervisor, context)
 
     @_override
     def _timer_handle_cancelled(self, handle):
@@ -1548,6 +1601,14 @@ class _Factory:
             raise
 
 
+def _report(supervisor, context):
+    """Tell of an exception, as handlers of loops are told of it."""
+    if _is_failure(context):
+        supervisor._fail(context)
+    elif not _is_reported(context):
+        supervisor._loop.call_exception_handler(context)
+
+
 def _is_failure(context):
     """Ask if someone's code raised, and not the operating system."""
     exc = context.get("exception")
@@ -1583,13 +1644,10 @@ def _view_class(kind, loop_class):
 
 
 @functools.lru_cache(maxsize=16)
-def _check_class(loop_class):
-    for cls in loop_class.__mro__:
-        if cls.__dict__.get("__slots__"):
-            raise NotImplementedError(
-                f"{loop_class.__qualname__} has no supervisors, as "
-                f"{cls.__qualname__} has __slots__, which a view of a loop "
-                "cannot share")
+def _has_views(loop_class):
+    """Ask if there can be views of loops of a class: a view cannot share what
+    is in slots."""
+    return not any(cls.__dict__.get("__slots__") for cls in loop_class.__mro__)
 
 
 def _view(kind, supervisor):

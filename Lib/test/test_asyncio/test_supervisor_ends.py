@@ -161,6 +161,7 @@ class ExitTests(loop_support.LeakCheckMixin, unittest.TestCase):
     client = supervisor_io.IOTestCase.client
     peers = supervisor_io.IOTestCase.peers
     until = supervisor_io.IOTestCase.until
+    real = supervisor_io.IOTestCase.real
     fail_callback = supervisor_io.FailureMatrixTests.fail_callback
     WHAT = {**supervisor_io.FailureMatrixTests.WHAT,
             **{f"TLS in TLS {what}": fail

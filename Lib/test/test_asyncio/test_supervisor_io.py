@@ -140,7 +140,8 @@ class IOTestCase(loop_support.LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
         self.loop = asyncio.get_running_loop()
         self.loop.set_debug(self.loop_debug)
         self.loop.set_exception_handler(
-            lambda loop, context: self.unhandled.append(context))
+            # Not every loop gives itself.
+            lambda *args: self.unhandled.append(args[-1]))
 
     def _callTestMethod(self, method):
         if not inspect.iscoroutinefunction(method):
@@ -163,6 +164,18 @@ class IOTestCase(loop_support.LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
     async def until(self, condition, *args):
         while not condition(*args):
             await asyncio.sleep(0)
+
+    def real(self, thing):
+        """Return what the loop has for a transport or a server."""
+        return thing
+
+    def is_read(self, sup, sock):
+        """Ask if the loop has a reader or a writer of a socket."""
+        return sock.fileno() in self.loop._selector.get_map()
+
+    async def until_connecting(self, sup):
+        """Wait until a call of a foreign task waits for its handshake."""
+        await self.until(lambda: sup._of(supervisors._Kind.TRANSPORT))
 
     @contextlib.contextmanager
     def leaves_nothing(self):
@@ -227,13 +240,18 @@ class Company:
         self.reader, self.peer = socket.socketpair()
         test.peers_files.callback(self.reader.close)
         test.peers_files.callback(self.peer.close)
-        sup.add_reader(self.reader, print)
-        sup.add_signal_handler(signal.SIGUSR2, print)
-        self.server, address = await test.serve(sup, Recorder)
+        # Not every loop takes the socket.
+        sup.add_reader(self.reader.fileno(), print)
+        self.add_signal_handler(sup)
+        accepted = []
+        self.server, address = await test.serve(
+            sup, lambda: accepted.append(Recorder()) or accepted[-1])
         self.sock = test.client(address)
         self.idle, _ = await sup.create_connection(Recorder, *address)
-        # Accepted by the server, which says nothing.
-        await test.until(lambda: len(self.server._clients) == 2)
+        await test.until(lambda: len(accepted) == 2)
+        # They say nothing.
+        for protocol in accepted:
+            await protocol.made
         self.read_pipe, self.write_pipe = await self.pipe(sup)
         self.again(sup)
         self.process, _ = await sup.subprocess_exec(Recorder, *CAT)
@@ -246,6 +264,9 @@ class Company:
         test.peers_files.callback(self.release.set)
         await loop.run_in_executor(None, self.began.wait, TIME_LIMIT)
         self.job.add_done_callback(lambda job: self.release.set())
+
+    def add_signal_handler(self, sup):
+        sup.add_signal_handler(signal.SIGUSR2, print)
 
     async def pipe(self, sup):
         """Own both ends of a pipe; what is sent, nobody gets."""
@@ -272,16 +293,22 @@ class Company:
         test.assertTrue(self.ready.cancelled())
         test.assertTrue(self.job.cancelled())
         test.assertTrue(self.has_ended, "the thread still runs")
-        test.assertFalse(test.loop.remove_reader(self.reader))
-        test.assertFalse(test.loop.remove_signal_handler(signal.SIGUSR2))
+        test.assertFalse(test.loop.remove_reader(self.reader.fileno()))
+        self.check_signal_handler(test)
         test.assertFalse(self.server.is_serving())
         test.assertEqual(self.idle.get_protocol(), None)
         test.assertEqual(self.read_pipe.get_protocol(), None)
         test.assertEqual(self.write_pipe.get_protocol(), None)
         test.assertEqual(self.datagram.get_protocol(), None)
         test.assertIsNotNone(self.process.get_returncode())
+        self.check_peer(test)
+
+    def check_peer(self, test):
         with contextlib.suppress(ConnectionResetError):
             test.assertEqual(self.sock.recv(10), b"")
+
+    def check_signal_handler(self, test):
+        test.assertFalse(test.loop.remove_signal_handler(signal.SIGUSR2))
 
 
 # What fails: functions that have the method of a protocol raise.
@@ -305,7 +332,7 @@ async def drive(self, method, protocol, transport, peer):
     elif method == "pause_writing":
         transport.write(bytes(1 << 22))
     elif method == "resume_writing":
-        transport.write(bytes(1 << 20))
+        transport.write(bytes(1 << 23))
         while method not in protocol.calls:
             await asyncio.sleep(0)
             with contextlib.suppress(BlockingIOError):
@@ -361,6 +388,7 @@ def fail_datagram(method):
         if method == "datagram_received":
             transport.sendto(b"data", address)
         elif method == "error_received":
+            transport = self.real(transport)
             with mock.patch.object(transport, "_sock") as sock:
                 sock.recvfrom.side_effect = ConnectionRefusedError
                 transport.sendto(b"data", address)
@@ -458,7 +486,7 @@ class FailureMatrixTests(IOTestCase):
             raise exc
         one, other = socket.socketpair()
         with one, other:
-            sup.add_reader(one, raising)
+            sup.add_reader(one.fileno(), raising)
             other.send(b"data")
             await self.forever()
 
@@ -467,7 +495,7 @@ class FailureMatrixTests(IOTestCase):
             raise exc
         one, other = socket.socketpair()
         with one, other:
-            sup.add_writer(one, raising)
+            sup.add_writer(one.fileno(), raising)
             await self.forever()
 
     async def fail_signal(self, sup, exc):
@@ -641,14 +669,17 @@ class FailureMatrixTests(IOTestCase):
 
     async def test_a_cancelled_error_by_hand_fails_nothing(self):
         async def main(what):
-            def report(loop, context):
-                reported.append(context["exception"])
+            def report(*args):
+                reported.append(args[-1]["exception"])
                 # By then the one that was reported has ended.
-                loop.call_later(0.001, sup.cancel)
+                timers.append(self.loop.call_later(0.001, sup.cancel))
             exc, reported = asyncio.CancelledError("by hand"), []
+            timers = []
             self.loop.set_exception_handler(report)
             async with self.loop.create_supervisor() as sup:
                 await self.WHAT[what](self, sup, exc)
+            for timer in timers:
+                timer.cancel()
             # A process has two pipes, which say so one by one.
             self.assertEqual(set(map(id, reported)), {id(exc)})
             self.assert_nothing_owned(sup)
@@ -703,6 +734,7 @@ class NoFailureTests(IOTestCase):
             async with self.loop.create_supervisor() as sup:
                 protocol = Recorder()
                 server, address = await self.serve(sup, lambda: protocol)
+                server = self.real(server)
                 listening = server._sockets[0]
                 server._sockets[0] = failing = mock.Mock(wraps=listening)
                 self.loop.remove_reader(listening.fileno())
@@ -723,6 +755,7 @@ class NoFailureTests(IOTestCase):
             async with self.loop.create_supervisor() as sup:
                 transport, protocol = await sup.create_datagram_endpoint(
                     Recorder, ("127.0.0.1", 0))
+                transport = self.real(transport)
                 with mock.patch.object(transport, "_sock") as sock:
                     sock.recvfrom.side_effect = OSError(errno.ECONNREFUSED, "")
                     transport._read_ready()
@@ -803,11 +836,11 @@ class NoFailureTests(IOTestCase):
                 with one, other:
                     def raising():
                         raise Boom
-                    getattr(sup, add)(one, raising)
+                    getattr(sup, add)(one.fileno(), raising)
                     other.send(b"data")
                     while not self.contexts:
                         await asyncio.sleep(0)
-                    self.assertFalse(getattr(self.loop, remove)(one))
+                    self.assertFalse(getattr(self.loop, remove)(one.fileno()))
                     self.assertEqual(sup.owned(), [])
         for add, remove in (("add_reader", "remove_reader"),
                             ("add_writer", "remove_writer")):
@@ -923,6 +956,48 @@ class NormalExitTests(IOTestCase):
             sup.cancel()
         self.assertEqual(end.result(), "lost")
 
+    async def test_futures_are_last_over_tls_over_tls(self):
+        server, client = tls_contexts()
+
+        class Resolving(Recorder):
+            def connection_lost(self, exc):
+                super().connection_lost(exc)
+                end.set_result("lost")
+
+        async def main(cancels):
+            nonlocal end
+            async with self.loop.create_supervisor() as sup:
+                end = sup.create_future()
+                below, above = Recorder(), Resolving()
+                _, address = await self.serve(sup, lambda: below, ssl=server)
+                transport, _ = await sup.create_connection(
+                    Recorder, *address, ssl=client, server_hostname=HOSTNAME)
+                await below.made
+                await asyncio.gather(
+                    sup.start_tls(transport, above, client,
+                                  server_hostname=HOSTNAME),
+                    sup.start_tls(below.transport, Recorder(), server,
+                                  server_side=True))
+                if cancels:
+                    sup.cancel()
+            self.assertEqual(end.result(), "lost")
+        end = None
+        for cancels in False, True:
+            with self.subTest(cancels=cancels):
+                await self.within(main(cancels))
+
+    async def test_delays_of_the_loops_own_code_end_with_it(self):
+        for fails in False, True:
+            with (self.subTest(fails=fails),
+                  contextlib.suppress(ExceptionGroup)):
+                async with self.loop.create_supervisor() as sup:
+                    transport, _ = await self.peers(sup, Recorder())
+                    # As for the end of a handshake.
+                    delay = transport._loop.call_later(3600, print)
+                    if fails:
+                        raise Boom
+            self.assertTrue(delay.cancelled())
+
     async def test_patched_methods_of_the_loop_let_nothing_escape(self):
         for name in "create_connection", "create_server":
             method = getattr(self.loop, name)
@@ -971,6 +1046,7 @@ class NormalExitTests(IOTestCase):
             self.assertEqual(transport.get_returncode(), 0)
             self.assertEqual(received, [(1, b"HELLO")])
             self.assertTrue(protocol.lost.done())
+            self.assertTrue(transport.is_closing(), "it warns when deleted")
         await self.within(main())
 
     async def test_stdin_stays_open_for_tasks(self):
@@ -1065,8 +1141,7 @@ class NormalExitTests(IOTestCase):
                 async with self.loop.create_supervisor() as sup:
                     _, address = await self.serve(sup, Recorder, ssl=server)
                     sock = self.client(address)
-                    while not sup._of(supervisors._Kind.TRANSPORT):
-                        await asyncio.sleep(0)
+                    await self.until_connecting(sup)
                     if ends:
                         raise Boom
             self.assert_nothing_owned(sup)
@@ -1102,6 +1177,21 @@ class NormalExitTests(IOTestCase):
                     with self.subTest(given=given, fails=fails):
                         await self.within(main(given, fails))
 
+    async def test_nothing_runs_on_when_a_thread_ends_in_a_cancelled_scope(
+            self):
+        def end():
+            sup.cancel()
+            # The exit does not see it, as it waits for the thread.
+            scope.cancel()
+            release.set()
+        release = threading.Event()
+        with asyncio.CancelScope() as scope:
+            async with self.loop.create_supervisor() as sup:
+                sup.run_in_executor(None, release.wait, TIME_LIMIT)
+                self.loop.call_soon(end)
+            self.fail("the host runs on")
+        self.assertTrue(scope.cancelled_caught)
+
     async def test_a_job_that_has_not_begun_never_does(self):
         async def main(own):
             release, ran = threading.Event(), []
@@ -1120,6 +1210,21 @@ class NormalExitTests(IOTestCase):
             self.assertEqual(ran, [])
         await self.within(main(False))
         await self.within(main(True))
+
+    async def test_a_job_that_a_thread_has_taken_does_not_begin_any_more(self):
+        class Late(concurrent.futures.ThreadPoolExecutor):
+            def submit(self, function, /, *args):
+                future = concurrent.futures.Future()
+                future.set_running_or_notify_cancel()
+                taken.append(functools.partial(function, *args))
+                return future
+        taken, ran = [], []
+        self.loop.set_default_executor(Late(1))
+        async with self.loop.create_supervisor() as sup:
+            sup.run_in_executor(None, ran.append, 1)
+            sup.cancel()
+        taken[0]()
+        self.assertEqual(ran, [])
 
     async def test_the_error_of_a_job_is_its_futures(self):
         def work():
@@ -1157,6 +1262,30 @@ class NormalExitTests(IOTestCase):
             self.assertTrue(self.loop.remove_signal_handler(signal.SIGUSR1))
         await self.within(main())
 
+    async def test_signal_handlers_are_put_back_in_any_order_of_the_ends(self):
+        handlers = self.loop._signal_handlers
+        add = lambda sup: sup.add_signal_handler(signal.SIGUSR1, print)
+        for order in itertools.permutations(range(3)):
+            for again in None, 0, 1:
+                stacks = [contextlib.AsyncExitStack() for _ in order]
+                self.loop.add_signal_handler(signal.SIGUSR1, print)
+                before = handlers[signal.SIGUSR1]
+                sups = [await stack.enter_async_context(
+                    self.loop.create_supervisor()) for stack in stacks]
+                for sup in sups:
+                    add(sup)
+                if again is not None:
+                    add(sups[again])
+                for ended in order:
+                    await stacks[ended].aclose()
+                    # Nobody's handler is there who has ended.
+                    owner = getattr(handlers[signal.SIGUSR1]._loop,
+                                    "_supervisor", None)
+                    with self.subTest(order=order, again=again, ended=ended):
+                        self.assertNotIn("closed", repr(owner))
+                self.assertIs(handlers[signal.SIGUSR1], before)
+                self.loop.remove_signal_handler(signal.SIGUSR1)
+
     async def test_a_signal_that_came_before_it_ends_calls_nobody(self):
         got = []
         async with self.loop.create_supervisor() as sup:
@@ -1193,14 +1322,17 @@ class NormalExitTests(IOTestCase):
                         coro.send(None)
                     except RuntimeError as exc:
                         refused.append(str(exc))
+                    with test.assertRaisesRegex(RuntimeError, "is (clos|shut)"):
+                        sup.create_task(asyncio.sleep(0))
+                    refused.append("task")
                     sup.create_task(asyncio.sleep(0))
-            protocol = Allocating()
+            test, protocol = self, Allocating()
             with contextlib.suppress(ExceptionGroup):
                 async with self.loop.create_supervisor() as sup:
                     await self.peers(sup, protocol)
                     if fails:
                         raise Boom
-            self.assertEqual(len(refused), 1)
+            self.assertEqual(len(refused), 2)
             self.assertEqual("called" in protocol.calls, not fails)
             self.assert_nothing_owned(sup)
         for fails in False, True:
@@ -1344,6 +1476,21 @@ class DrainingTests(IOTestCase):
         transport, _ = await task
         self.assertEqual(transport.get_returncode(), 0)
 
+    async def test_a_process_whose_pipes_are_being_connected_is_lost(self):
+        for passes in range(8):
+            async with self.loop.create_supervisor() as sup:
+                protocol = Recorder()
+                starting = sup.create_task(sup.subprocess_exec(
+                    lambda: protocol, *CAT))
+                await self.until(lambda: sup._of(supervisors._Kind.PROCESS))
+                for _ in range(passes):
+                    await asyncio.sleep(0)
+                sup.cancel()
+            with self.subTest(passes=passes):
+                self.assertTrue(starting.done())
+                self.assertEqual(protocol.calls[0], "connection_made")
+                self.assertEqual(protocol.calls[-1], "connection_lost")
+
     async def test_each_kind_is_released_in_its_turn(self):
         log = []
 
@@ -1352,8 +1499,7 @@ class DrainingTests(IOTestCase):
                 "serving": server.is_serving(),
                 "stdin": not stdin.is_closing(),
                 "timer": not timer.cancelled(),
-                "reader": bool(self.loop._selector.get_map().get(
-                    one.fileno())),
+                "reader": self.is_read(sup, one),
                 "transport": not transport.is_closing(),
                 "future": not future.done(),
             }))
@@ -1380,7 +1526,7 @@ class DrainingTests(IOTestCase):
             one, other = socket.socketpair()
             self.peers_files.callback(one.close)
             self.peers_files.callback(other.close)
-            sup.add_reader(one, print)
+            sup.add_reader(one.fileno(), print)
             timer = sup.call_later(3600, print)
             future = sup.create_future()
             future.add_done_callback(lambda future: note("future"))
@@ -1578,6 +1724,21 @@ class HandledTests(IOTestCase):
                     self.assertFalse(other.is_closing())
                     task.cancel()
 
+    async def test_a_handled_pipe_is_gone_though_it_had_paused(self):
+        class Pausing(Recorder):
+            def data_received(self, data):
+                self.transport.pause_reading()
+                super().data_received(data)
+        ours, theirs = os.pipe()
+        self.peers_files.enter_context(open(theirs, "wb", 0)).write(b"data")
+        async with self.loop.create_supervisor(
+                failure_handler=lambda context: True) as sup:
+            await sup.connect_read_pipe(
+                lambda: Pausing("data_received", Boom()), open(ours, "rb", 0))
+            await self.until(
+                lambda: not sup._of(supervisors._Kind.TRANSPORT))
+        self.assertEqual(self.unhandled, [])
+
     async def test_a_handled_process_is_gone_though_its_child_holds_stdin(
             self):
         code = ("import subprocess, sys\n"
@@ -1628,8 +1789,7 @@ class CallsInFlightTests(IOTestCase):
             with contextlib.suppress(ExceptionGroup):
                 async with self.loop.create_supervisor() as sup:
                     task = asyncio.create_task(connect(sup))
-                    while not sup._of(supervisors._Kind.TRANSPORT):
-                        await asyncio.sleep(0)
+                    await self.until_connecting(sup)
                     if ends:
                         raise Boom
             self.assertEqual(await task, "went on")
@@ -1639,9 +1799,9 @@ class CallsInFlightTests(IOTestCase):
 
     async def test_a_foreign_task_that_is_cancelled_says_so(self):
         async def main():
-            never = self.loop.create_future()
             with mock.patch.object(self.loop, "getaddrinfo",
-                                   lambda *args, **kwargs: never):
+                                   lambda *args, **kwargs:
+                                       self.loop.create_future()):
                 async with self.loop.create_supervisor() as sup:
                     task = asyncio.create_task(
                         sup.create_connection(Recorder, "example", 80))
@@ -1651,6 +1811,14 @@ class CallsInFlightTests(IOTestCase):
                                                 "outside"):
                         await task
                     self.assertEqual(sup.owned(), [])
+                async with self.loop.create_supervisor() as sup:
+                    task = asyncio.create_task(
+                        sup.create_connection(Recorder, "example", 80))
+                    await asyncio.sleep(0)
+                    sup.cancel()
+                    task.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await task
         await self.within(main())
 
     async def test_the_host_and_owned_tasks_are_cancelled(self):
@@ -1695,7 +1863,37 @@ class CallsInFlightTests(IOTestCase):
         await self.within(main())
 
 
+    async def test_what_is_made_in_a_shield_as_it_ends_is_closed(self):
+        async def main(connects):
+            async with asyncio.timeout(TIME_LIMIT):
+                async with self.loop.create_supervisor() as sup:
+                    task = sup.create_task(make(sup, connects))
+                    await self.forever()
+            self.assertFalse(task.cancelled())
+
+        async def make(sup, connects):
+            with asyncio.shield():
+                self.loop.call_soon(sup.cancel)
+                if connects:
+                    # A name, as an address is connected to at once.
+                    _, protocol = await sup.create_connection(
+                        Recorder, "localhost", address[1],
+                        family=socket.AF_INET)
+                    await protocol.lost
+                else:
+                    with self.assertRaisesRegex(RuntimeError, "shutting"):
+                        await self.serve(sup, Recorder)
+        # Nobody accepts there, or closes what is connected.
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            address = listening.getsockname()
+            for connects in False, True:
+                with self.subTest(connects=connects):
+                    await main(connects)
+
+
 class StartTLSTests(IOTestCase):
+
+    upgraded_by = "supervisor", "loop"
 
     async def upgrade(self, through, protocol, sup):
         """Return the server's transport and our socket, after start_tls()."""
@@ -1725,9 +1923,23 @@ class StartTLSTests(IOTestCase):
                     await asyncio.sleep(3600)
             self.assertIs(caught.exception.exceptions[0], exc)
             self.assertTrue(protocol.lost.done())
-        for how in "supervisor", "loop":
+        for how in self.upgraded_by:
             with self.subTest(how=how):
                 await self.within(main(how))
+
+    async def test_a_peer_is_told_of_a_normal_exit(self):
+        server, client = tls_contexts()
+        ours, theirs = socket.socketpair()
+
+        def handshake():
+            return client.wrap_socket(theirs, server_hostname=HOSTNAME,
+                                      suppress_ragged_eofs=False)
+        async with self.loop.create_supervisor() as sup:
+            sock = self.loop.run_in_executor(None, handshake)
+            await sup.connect_accepted_socket(Recorder, ours, ssl=server)
+            sock = await sock
+        with sock:
+            self.assertEqual(sock.recv(10), b"")
 
     async def test_a_foreign_transport_is_owned_from_then_on(self):
         async def main():
@@ -1745,6 +1957,7 @@ class StartTLSTests(IOTestCase):
                         theirs, server_hostname=HOSTNAME))
                 await sup.start_tls(transport, protocol, server,
                                     server_side=True)
+                self.assertEqual(len(sup.owned()), 1)
                 (await sock).close()
                 await protocol.lost
                 self.assertEqual(sup.owned(), [])

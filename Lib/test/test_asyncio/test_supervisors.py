@@ -4,6 +4,7 @@ Sockets, processes and threads are in test_supervisor_io.
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import contextvars
 import gc
@@ -144,10 +145,6 @@ class SupervisorTests:
         with self.assertRaisesRegex(TypeError, "failure_handler"):
             self.supervisor(failure_handler=1)
 
-    def test_other_loops_have_none_unless_they_make_one(self):
-        with self.assertRaises(NotImplementedError):
-            asyncio.AbstractEventLoop().create_supervisor()
-
     # What is allowed when.
 
     def allocations(self, sup):
@@ -287,7 +284,8 @@ class SupervisorTests:
 
     def test_done_callbacks_that_go_on_for_ever_let_it_end(self):
         def add_again(future):
-            future.add_done_callback(add_again)
+            if goes_on:
+                future.add_done_callback(add_again)
 
         def make_again(_):
             with contextlib.suppress(RuntimeError):
@@ -304,15 +302,17 @@ class SupervisorTests:
                 future.add_done_callback(again)
                 if cancels:
                     sup.cancel()
-        sup = None
+        sup, goes_on = None, True
         for again in add_again, make_again:
             for cancels in False, True:
                 if again is add_again:
                     # It goes on for ever when the supervisor has ended.
                     before = self.loop.passes
                     self.loop.run_until_complete(main(again, cancels))
-                    self.loop._ready.clear()
                     self.assertLess(self.loop.passes, before + 20)
+                    goes_on = False
+                    self.run_in_loop(asyncio.sleep(0))
+                    goes_on = True
                 else:
                     self.run_in_loop(main(again, cancels))
 
@@ -535,6 +535,19 @@ class SupervisorTests:
                 self.run_in_loop(main(cls))
                 self.assertEqual(log, ["cleaned up"])
 
+    def test_an_exit_is_no_failure_that_a_handler_may_handle(self):
+        async def main(cls):
+            asked = []
+            with self.assertRaises(cls):
+                async with self.supervisor(
+                        failure_handler=lambda c: not asked.append(c)) as sup:
+                    sup.create_task(fail(cls()))
+                    await forever()
+            self.assertEqual(asked, [])
+        for cls in KeyboardInterrupt, SystemExit:
+            with self.subTest(cls=cls):
+                self.run_in_loop(main(cls))
+
     def test_an_exit_from_the_body_is_raised_bare_after_the_rest(self):
         log = []
 
@@ -590,6 +603,28 @@ class SupervisorTests:
         # Nobody else can be told of what the task raised.
         self.assertEqual([type(context["exception"])
                           for context in self.unhandled], [Boom])
+
+    def test_a_coroutine_that_is_closed_leaves_nothing(self):
+        async def block(made, body):
+            async with self.supervisor() as sup:
+                made += sup, sup.create_task(forever()), sup.create_future()
+                await body()
+
+        async def main(body):
+            made = []
+            host = asyncio.create_task(block(made, body))
+            await asyncio.sleep(1)
+            host.get_coro().close()
+            sup, task, future = made
+            self.assertEqual(repr(sup), "<Supervisor closed>")
+            await asyncio.sleep(1)
+            self.assertTrue(task.cancelled())
+            host.cancel()
+            with self.assertRaisesRegex(RuntimeError, "already awaited"):
+                await host
+        for body in forever, asyncio.checkpoint:
+            with self.subTest(body=body):
+                self.run_in_loop(main(body))
 
     def test_a_runner_ends_the_tasks_of_one_that_is_never_left(self):
         async def main():
@@ -700,6 +735,7 @@ class SupervisorTests:
         async def main():
             sup = self.supervisor()
             sup.cancel("early")
+            sup.cancel("late")
             async with sup:
                 with self.assertRaisesRegex(asyncio.CancelledError, "early"):
                     await asyncio.sleep(1)
@@ -849,6 +885,44 @@ class SupervisorTests:
         ran_on = []
         self.run_in_loop(main())
         self.assertEqual(ran_on, [])
+
+    def test_nothing_runs_on_when_it_is_cancelled_below_a_level_cancel(self):
+        async def work(sup, scope):
+            try:
+                await asyncio.sleep(1)
+                sup.cancel()
+                await forever()
+            finally:
+                # The exit of the block does not see it while it waits.
+                scope.cancel()
+
+        async def main(body):
+            with asyncio.CancelScope() as scope:
+                async with self.supervisor() as sup:
+                    sup.create_task(work(sup, scope))
+                    await body()
+                self.fail("the host runs on")
+            self.assertTrue(scope.cancelled_caught)
+        for body in forever, asyncio.checkpoint:
+            with self.subTest(body=body):
+                self.run_in_loop(main(body))
+
+    def test_a_level_cancel_while_it_aborts_lets_it_wait(self):
+        async def work():
+            try:
+                await forever()
+            finally:
+                with asyncio.shield():
+                    await asyncio.sleep(60)
+
+        async def main():
+            with asyncio.move_on_after(1):
+                async with self.supervisor() as sup:
+                    sup.create_task(work())
+            self.assertEqual(self.loop.now, 61)
+        before = self.loop.passes
+        self.run_in_loop(main())
+        self.assertLess(self.loop.passes - before, 30)
 
     def test_a_task_that_ends_it_in_a_shield_finishes_that_first(self):
         async def work():
@@ -1018,6 +1092,8 @@ class SupervisorTests:
             async with self.supervisor() as sup:
                 task = sup.create_task(forever())
                 self.assertIn(task, sup.owned())
+                # The inner coroutine begins.
+                await asyncio.sleep(0)
                 sup.cancel()
             self.assertTrue(task.cancelled())
         coro = main()
@@ -1212,14 +1288,6 @@ class ApiTests(unittest.TestCase):
 
 class LoopTests(unittest.TestCase):
 
-    def test_a_loop_with_slots_has_none(self):
-        class Slotted(asyncio.SelectorEventLoop):
-            __slots__ = ("extra",)
-        loop = Slotted()
-        self.addCleanup(loop.close)
-        with self.assertRaisesRegex(NotImplementedError, "__slots__"):
-            loop.create_supervisor()
-
     def test_a_call_in_another_loop_is_refused(self):
         async def call(sup):
             with self.assertRaisesRegex(RuntimeError, "another event loop"):
@@ -1369,6 +1437,19 @@ class ThreadTests(unittest.TestCase):
         for fails in False, True:
             with self.subTest(fails=fails):
                 asyncio.run(main(fails))
+
+    def test_a_thread_may_end_when_the_loop_is_closed(self):
+        async def main():
+            sup = await asyncio.get_running_loop(
+                ).create_supervisor().__aenter__()
+            sup.run_in_executor(executor, release.wait, 60)
+        loop, release = asyncio.new_event_loop(), threading.Event()
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            loop.run_until_complete(main())
+            loop.close()
+            with self.assertNoLogs("concurrent.futures"):
+                release.set()
+                executor.shutdown()
 
     def test_run_coroutine_threadsafe_makes_an_owned_task(self):
         async def work(sup):
