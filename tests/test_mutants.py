@@ -12,7 +12,7 @@ from mutant_suite import SUITES  # noqa: E402
 from mutant_table import FILES, MUTANTS, Mutant  # noqa: E402
 
 # One in so many is tried here; the script tries all.
-STEP = 3
+STEP = 6
 # The least that must be tried to say something of the suite.
 FEWEST = 40
 

@@ -325,7 +325,7 @@ class TaskOwner:
         # As _adopt() does.
         self._tasks.add(task)
         task._asyncio_owner = self._owner_of_tasks
-        task.add_done_callback(self._task_done)
+        task.add_done_callback(self._on_task_done)
         return task
 
     def _create_watched_task(self, coro, kwargs):
@@ -354,9 +354,9 @@ class TaskOwner:
         task._asyncio_owner = self._owner_of_tasks
         if self._node is not None:
             self._node.adopt(task)
-        task.add_done_callback(self._task_done)
+        task.add_done_callback(self._on_task_done)
 
-    def _task_done(self, task):
+    def _on_task_done(self, task):
         self._tasks.discard(task)
         if not self._tasks and self._wake is not None:
             self._changed()

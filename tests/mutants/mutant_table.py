@@ -8,7 +8,8 @@ __all__ = ("FILES", "MUTANTS", "Mutant")
 # classes in Python where there is one in C as well.  A version that no program
 # can tell from the right one has no place below.
 FILES = {"cancellation.py": "scopes", "scopes.py": "scopes",
-         "timeouts.py": "scopes", "supervisors.py": "supervisors"}
+         "timeouts.py": "scopes", "supervisors.py": "supervisors",
+         "taskgroups.py": "supervisors"}
 
 
 @dataclasses.dataclass
@@ -1134,10 +1135,10 @@ _FOR_CALLBACKS = _FOR_WORK | {_State.CLOSING}
 _FOR_CALLBACKS = _FOR_WORK
 """),
         ("a cancel() before the entry is forgotten", """\
-        self._go("enter")
+        self._state = _NEXT["enter"][self._state]
         if self._cancel_called:
 """, """\
-        self._go("enter")
+        self._state = _NEXT["enter"][self._state]
         if False:
 """),
         ("it can be left in another task", """\
@@ -1234,19 +1235,29 @@ _FOR_CALLBACKS = _FOR_WORK
             if self._base_error is not None:
 """),
         ("a cancel of the host is lost beside errors", """\
-                self._guard.ask_again()
+                guard.ask_again()
 """, ""),
         ("a level cancellation is seen while it aborts", """\
-                                       hide=before is _State.ABORTING)
+                                       hide=self._state is _State.ABORTING)
 """, """\
                                        hide=False)
 """),
         ("a cancel while it exits does not abort it", """\
                 self._cancelled_error = exc
-                self._abort()
-            finally""", """\
+            self._abort()
+        finally""", """\
                 self._cancelled_error = exc
-            finally"""),
+        finally"""),
+        ("of two cancels while it exits, the second is told", """\
+            if self._cancelled_error is None or self._has_asked:
+""", """\
+            if True:
+"""),
+        ("it takes its own request for a cancel of the host", """\
+            if self._cancelled_error is None or self._has_asked:
+""", """\
+            if self._cancelled_error is None:
+"""),
         ("futures are cancelled between layers of TLS", """\
         elif self._has_layer_callbacks:
             self._settle_in_a_pass()
@@ -1274,13 +1285,13 @@ _FOR_CALLBACKS = _FOR_WORK
             self._cancel_called = True
 """),
         ("callbacks are run though it aborts", """\
-        self._drops = True
-        self._go("abort")
+            self._drops = True
+            super()._abort()
 """, """\
-        self._go("abort")
+            super()._abort()
 """),
         ("the body is not asked to stop", """\
-            self._guard.ask(self._cancel_msg)
+            self._needed_guard().ask(self._cancel_msg)
 """, """\
             pass
 """),
@@ -1290,12 +1301,10 @@ _FOR_CALLBACKS = _FOR_WORK
         with self._lock:
 """),
         ("an error in a release ends the release", """\
-            except BaseException as exc:
                 self._add_error(exc)
                 failed = True
 """, """\
-            except ZeroDivisionError:
-                failed = True
+                raise
 """),
         ("an error in a release is told to nobody", """\
                 self._add_error(exc)
@@ -1415,25 +1424,28 @@ _FOR_CALLBACKS = _FOR_WORK
             raise _Refusal(self)
 """),
         ("callbacks of tasks are not owned", """\
-        task._asyncio_owner = self._inner
-        if""", """\
-        if"""),
+    def _owner_of_tasks(self):
+        return self._inner
+""", """\
+    def _owner_of_tasks(self):
+        return None
+"""),
         ("scopes around do not reach its tasks", """\
-            self._guard.node.adopt(task)
+            self._node.adopt(task)
 """, """\
             pass
 """),
         ("a task that is made while it aborts is not cancelled", """\
-            # It was aborted while a factory made the task.
+            # That has happened while the task was made.
             _release_task(self, task)
 """, """\
             pass
 """),
         ("an exit of a task is an error", """\
-            if (isinstance(exc, (KeyboardInterrupt, SystemExit))
-                    and self._errors is not None):
+        if (isinstance(context["exception"], (KeyboardInterrupt, SystemExit))
+                and self._errors is not None):
 """, """\
-            if False:
+        if False:
 """),
         ("a timer that has run is owned still", """\
         supervisor._timers.pop(id(self), None)
@@ -1533,8 +1545,8 @@ _FOR_CALLBACKS = _FOR_WORK
             pass
 """),
         ("wait_closed() of a closed server waits for its connections", """\
-                # Its connections are awaited by the supervisor.
-                server._wakeup()
+            # Its connections are awaited by the supervisor.
+            server._wakeup()
 """, ""),
         ("pipes of a process stay when it is aborted", """\
         if pipe is not None and pipe.pipe is not None:
@@ -1573,5 +1585,121 @@ _FOR_CALLBACKS = _FOR_WORK
 """, """\
         return False
 """),
+        ("a task that starts eagerly is known afterwards", """\
+        if not is_plain or self._node is not None or "eager_start" in kwargs:
+""", """\
+        if not is_plain or self._node is not None:
+"""),
+        ("a task is created as if the loop had no factory", """\
+            is_plain = loop._task_factory is None and not loop._debug
+""", """\
+            is_plain = True
+"""),
+        ("errors beside an exit are told to nobody", """\
+                self._report_errors()
+                if self._base_error is exc:
+""", """\
+                if self._base_error is exc:
+"""),
+        ("the error of a task is told when the block was left", """\
+        if self._errors is None:
+            # The block was left before.
+            self._loop.call_exception_handler(context)
+        else:
+            self._add""", """\
+        if self._errors is not None:
+            self._add"""),
+    ),
+    *_of(
+        "taskgroups.py",
+        ("a group can be entered twice", """\
+        if self._state is not _State.NEW:
+            raise""", """\
+        if False:
+            raise"""),
+        ("the body's error does not cancel the tasks", """\
+                self._take_in(exc)
+                self._abort()
+""", """\
+                self._take_in(exc)
+"""),
+        ("a group is left before its tasks have ended", """\
+            while self._tasks:
+                await""", """\
+            if False:
+                await"""),
+        ("a cancelled task is as good as one that has ended", """\
+            is_clean = (self._state is _State.OPEN
+                        and not self._task_was_cancelled)
+""", """\
+            is_clean = self._state is _State.OPEN
+"""),
+        ("a group that shuts down takes tasks", """\
+        elif self._state is _State.ABORTING:
+            why = "is shutting down"
+""", ""),
+        ("a group that has ended takes tasks", """\
+        elif self._is_exiting and not self._tasks:
+            why = "is finished"
+""", ""),
+        ("what is refused is not closed", """\
+        coro.close()
+        raise RuntimeError(f"{self!r} {why}")
+""", """\
+        raise RuntimeError(f"{self!r} {why}")
+"""),
+        ("a cancelled start() leaves its task alone", """\
+            if not status._has_started:
+                await""", """\
+            if False:
+                await"""),
+        ("a start() that is cancelled late ends a task that has begun", """\
+            if not status._has_started:
+                await""", """\
+            if True:
+                await"""),
+        ("the error of a cancelled start() is lost", """\
+                if not task.cancelled() and task.exception() is not None:
+                    raise task.exception()
+""", ""),
+        ("an error before the report is of the group, too", """\
+        if status is None or status._has_started:
+            super()._task_failed(context)
+""", """\
+        super()._task_failed(context)
+"""),
+        ("an error after the report is told to nobody", """\
+        if status is None or status._has_started:
+            super()._task_failed(context)
+""", """\
+        if status is None:
+            super()._task_failed(context)
+"""),
+        ("a task can report twice", """\
+        if self._has_started:
+            raise""", """\
+        if False:
+            raise"""),
+        ("a report after the end is taken", """\
+        if self._report is None:
+            raise""", """\
+        if False:
+            raise"""),
+        ("a report that nobody waits for is an error", """\
+        if self._report.cancelled():
+            return  # So is the task.
+""", ""),
+        ("a task that returns without a report is waited for", """\
+        elif (exc := task.exception()) is None:
+            exc =""", """\
+        elif (exc := task.exception()) is None:
+            return
+            exc ="""),
+        ("a task that is cancelled without a report is waited for", """\
+        if task.cancelled():
+            exc =""", """\
+        if task.cancelled():
+            return
+            exc ="""),
     ),
 )
