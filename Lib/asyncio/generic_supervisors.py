@@ -43,18 +43,15 @@ _PASSES_TO_END = 100
 
 class Supervisor(supervisors.Supervisor):
 
-    def __init__(self, loop, *, name=None, failure_handler=None):
-        super().__init__(loop, name=name, failure_handler=failure_handler)
-        # Of which call_soon() and the like are called.
-        self._loop_class = _Outer
-
-    @functools.cached_property
-    def _outer(self):
+    def _make_outer(self):
         return _Outer(self)
 
-    @functools.cached_property
-    def _inner(self):
+    def _make_inner(self):
         return _Inner(self)
+
+    @property
+    def _loop_class(self):
+        return _Outer
 
     # How often the loop is in the middle of something, in which ending a
     # transport or a server would crash uvloop or rloop.
@@ -76,12 +73,12 @@ class Supervisor(supervisors.Supervisor):
         return self._depth > 0
 
     async def _end(self):
-        if (inner := self.__dict__.get("_inner")) is not None:
-            inner.abort_clients()
+        if self._owner_of_tasks is not None:
+            self._inner.abort_clients()
         await super()._end()
 
     def _alive_callbacks(self):
-        outer = self.__dict__.get("_outer")
+        outer = self._outer_view
         return [] if outer is None else list(outer.ready.values())
 
     def add_signal_handler(self, sig, callback, *args):

@@ -4,17 +4,18 @@ __all__ = ("Supervisor",)
 
 import enum
 import functools
+import heapq
 import itertools
 import signal
 import threading
 import types
 import weakref
+from _thread import RLock  # threading's is a function in Python.
 
 from . import base_events
 from . import cancellation
 from . import events
 from . import exceptions
-from . import futures
 from . import sslproto
 from . import tasks
 from . import transports
@@ -158,6 +159,9 @@ class TaskOwner:
         self._is_exiting = False
         # What the exit waits for, or None.
         self._wake = None
+        # What hears of the tasks as their loop would; its call_soon() and so
+        # on.  None if it is still to be made, by _inner.
+        self._owner_of_tasks = None
 
     # The block.
 
@@ -324,7 +328,8 @@ class TaskOwner:
             loop.create_task(coro))
         # As _adopt() does.
         self._tasks.add(task)
-        task._asyncio_owner = self._owner_of_tasks
+        owner = self._owner_of_tasks
+        task._asyncio_owner = self._inner if owner is None else owner
         task.add_done_callback(self._on_task_done)
         return task
 
@@ -351,7 +356,8 @@ class TaskOwner:
         """Take a new task, before its first step."""
         self._tasks.add(task)
         # Its exit is its result: what it belongs to is cleaned up first.
-        task._asyncio_owner = self._owner_of_tasks
+        owner = self._owner_of_tasks
+        task._asyncio_owner = self._inner if owner is None else owner
         if self._node is not None:
             self._node.adopt(task)
         task.add_done_callback(self._on_task_done)
@@ -401,6 +407,12 @@ class Supervisor(TaskOwner, events._LoopProxy):
     """
 
     _errors_message = "unhandled errors in a supervisor"
+    # These are of what is not simply left.
+    _futures_are_cancelled = False
+    # It waits for what layers of TLS have scheduled for each other.
+    _is_settling = False
+    # Markers in the ready queue that have run.
+    _passes = 0
 
     def __init__(self, loop, *, name=None, failure_handler=None):
         if failure_handler is not None and not callable(failure_handler):
@@ -408,25 +420,26 @@ class Supervisor(TaskOwner, events._LoopProxy):
                             f"got {failure_handler!r}")
         super().__init__(name=name)
         self._loop = loop
-        self._loop_class = type(loop)
         self._failure_handler = failure_handler
         # What is owned and alive: of each kind a dict by id(), or by what is
         # registered.  Only _own() and _forget() change them.
-        self._books = {_Kind.TASK: self._tasks}
+        self._timers = {}
+        self._books = {_Kind.TASK: self._tasks, _Kind.TIMER: self._timers}
+        # Those that are not done, if there was any.  Weak: whoever drops a
+        # future has no use for it.
+        self._futures = None
+        self._outer_view = None
+        # There is a view, and the loop schedules callbacks as asyncio's do.
+        self._is_plain = False
         # Held by who changes the state, and by other threads that look at it.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         # Callbacks that are ready are dropped from now on.
         self._drops = False
-        self._futures_are_cancelled = False
         # Something was scheduled through a view since this was last reset.
         self._has_callbacks = False
         self._has_machinery_callbacks = False
         # The same, but for callbacks of futures: these may go on for ever.
         self._has_layer_callbacks = False
-        # It waits for what layers of TLS have scheduled for each other.
-        self._is_settling = False
-        # Markers in the ready queue that have run.
-        self._passes = 0
 
     def __repr__(self):
         info = [type(self).__name__]
@@ -444,26 +457,30 @@ class Supervisor(TaskOwner, events._LoopProxy):
     def _real_loop(self):
         return self._loop
 
-    @functools.cached_property
+    @property
     def _outer(self):
+        if self._outer_view is None:
+            self._outer_view = self._make_outer()
+        return self._outer_view
+
+    @property
+    def _inner(self):
+        if self._owner_of_tasks is None:
+            self._owner_of_tasks = self._make_inner()
+        return self._owner_of_tasks
+
+    def _make_outer(self):
+        self._is_plain = _is_plain(type(self._loop))
         return _view(_OuterView, self)
 
-    @functools.cached_property
-    def _inner(self):
+    def _make_inner(self):
+        self._is_plain = _is_plain(type(self._loop))
         return _view(_InnerView, self)
 
-    @functools.cached_property
-    def _owner_of_tasks(self):
-        return self._inner
-
-    @functools.cached_property
-    def _timers(self):
-        return self._books.setdefault(_Kind.TIMER, {})
-
-    @functools.cached_property
-    def _futures(self):
-        # Weak: whoever drops a future has no use for it.
-        return weakref.WeakSet()
+    @property
+    def _loop_class(self):
+        """Of which call_soon() and the like are called on the outer view."""
+        return type(self._loop)
 
     # The block.
 
@@ -484,12 +501,9 @@ class Supervisor(TaskOwner, events._LoopProxy):
             raise RuntimeError(f"{self!r} was entered in another task: leave "
                                "it there")
         self._is_exiting = True
-        self._take_in(exc)
-        with self._lock:
-            # Another thread may schedule something meanwhile.
-            if is_idle := exc is None and self._is_idle():
-                self._go("end")
-        if is_idle:
+        if exc is not None:
+            self._take_in(exc)
+        elif self._ends_at_once():
             self._forget_all()
             return False
         try:
@@ -507,13 +521,17 @@ class Supervisor(TaskOwner, events._LoopProxy):
             self._forget_all()
             exc = None
 
-    def _is_idle(self):
-        """Ask if there is nothing to wait for or to release."""
-        return (self._state is _State.OPEN and not self._task_was_cancelled
-                and not self._has_callbacks
-                and not self._has_machinery_callbacks
-                and "_futures" not in self.__dict__
-                and not any(self._books.values()))
+    def _ends_at_once(self):
+        """End if there is nothing to wait for or to release."""
+        # Another thread may schedule something meanwhile.
+        with self._lock:
+            if (self._state is not _State.OPEN or self._task_was_cancelled
+                    or self._has_callbacks or self._has_machinery_callbacks
+                    or self._futures is not None
+                    or any(self._books.values())):
+                return False
+            self._state = _NEXT["end"][self._state]
+            return True
 
     def _current_task(self):
         if events._get_running_loop() is not self._loop:
@@ -585,8 +603,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
             self._report_errors()
         self._forget_block()
         self._books.clear()
-        for name in "_outer", "_inner", "_owner_of_tasks", "_futures":
-            self.__dict__.pop(name, None)
+        self._outer_view = self._owner_of_tasks = self._futures = None
 
     def _go_on_from_crash(self):
         """The exit was cut short: its task was closed, or a bug raised."""
@@ -677,9 +694,9 @@ class Supervisor(TaskOwner, events._LoopProxy):
 
     def _cancel_futures(self):
         self._futures_are_cancelled = True
-        for future in list(self._futures):
+        futures, self._futures = self._futures, None
+        for future in list(futures or ()):
             future.cancel()
-        self._futures.clear()
 
     # Failures.
 
@@ -797,15 +814,14 @@ class Supervisor(TaskOwner, events._LoopProxy):
                 yield thing
 
     def _alive_callbacks(self):
-        outer = self.__dict__.get("_outer")
+        outer = self._outer_view
         return [handle for handle in list(self._loop._ready)
                 if outer is not None and handle._loop is outer
                 and not handle._cancelled]
 
     def _alive_futures(self):
-        # Not by the property, which would make a set.
-        futures = self.__dict__.get("_futures", ())
-        return [future for future in list(futures) if not future.done()]
+        return [future for future in list(self._futures or ())
+                if not future.done()]
 
     # Refusals.
 
@@ -824,10 +840,16 @@ class Supervisor(TaskOwner, events._LoopProxy):
     # Callbacks.
 
     def call_soon(self, callback, *args, context=None):
-        if self._state not in _FOR_CALLBACKS and self._check_callbacks():
+        if self._state is not _State.OPEN and self._check_callbacks():
             return self._cancelled(events.Handle(callback, args, self._loop,
                                                  context))
         self._has_callbacks = True
+        loop = self._loop
+        if self._is_plain and not loop._debug and not loop._closed:
+            handle = _OwnedHandle(callback, args,
+                                  self._outer_view or self._outer, context)
+            loop._ready.append(handle)
+            return handle
         # Not a method that is patched in the loop's instance dictionary.
         handle = self._loop_class.call_soon(self._outer, callback, *args,
                                             context=context)
@@ -847,17 +869,26 @@ class Supervisor(TaskOwner, events._LoopProxy):
     def call_later(self, delay, callback, *args, context=None):
         if delay is None:
             raise TypeError("delay must be a number of seconds, not None")
-        timer = self.call_at(self._loop.time() + delay, callback, *args,
-                             context=context)
+        when = self._loop.time() + delay
+        timer = self.call_at(when, callback, *args, context=context)
         if timer._source_traceback:
             del timer._source_traceback[-1]
         return timer
 
     def call_at(self, when, callback, *args, context=None):
-        if self._state not in _FOR_CALLBACKS and self._check_callbacks():
+        if self._state is not _State.OPEN and self._check_callbacks():
             # Not every loop can be told that one was cancelled.
             return self._cancelled(events.TimerHandle(
                 when, callback, args, self._outer, context))
+        loop = self._loop
+        if (self._is_plain and not loop._debug and not loop._closed
+                and when is not None):
+            timer = _OwnedTimerHandle(when, callback, args,
+                                      self._outer_view or self._outer, context)
+            heapq.heappush(loop._scheduled, timer)
+            timer._scheduled = True
+            self._timers[id(timer)] = timer
+            return timer
         timer = self._loop_class.call_at(self._outer, when, callback, *args,
                                          context=context)
         self._timers[id(timer)] = timer
@@ -879,6 +910,8 @@ class Supervisor(TaskOwner, events._LoopProxy):
             future.cancel()
         else:
             future._asyncio_owner = self._inner
+            if self._futures is None:
+                self._futures = weakref.WeakSet()
             self._futures.add(future)
         return future
 
@@ -1456,10 +1489,6 @@ class _View:
     def call_exception_handler(self, context):
         _report(self._supervisor, context)
 
-    @_override
-    def _timer_handle_cancelled(self, handle):
-        self._supervisor._of(self._timer_kind).pop(id(handle), None)
-        super()._timer_handle_cancelled(handle)
 
 
 class _OuterView(_View):
@@ -1469,7 +1498,12 @@ class _OuterView(_View):
 
     _Handle = _OwnedHandle
     _TimerHandle = _OwnedTimerHandle
-    _timer_kind = _Kind.TIMER
+
+    @_override
+    def _timer_handle_cancelled(self, handle):
+        supervisor = self._supervisor
+        supervisor._timers.pop(id(handle), None)
+        supervisor._loop._timer_handle_cancelled(handle)
 
     @_override
     def _add_reader(self, fd, callback, *args):
@@ -1493,12 +1527,26 @@ class _InnerView(_View):
 
     __slots__ = ()
 
-    _TimerHandle = _Delay
     # A normal exit leaves them alone, as transports need them to close.
-    _timer_kind = _Kind.DELAY
+    _TimerHandle = _Delay
+
+    @_override
+    def _timer_handle_cancelled(self, handle):
+        self._supervisor._of(_Kind.DELAY).pop(id(handle), None)
+        super()._timer_handle_cancelled(handle)
 
     @_override
     def call_soon(self, callback, *args, context=None):
+        supervisor = self._supervisor
+        loop = supervisor._loop
+        if supervisor._is_plain and not loop._debug and not loop._closed:
+            supervisor._has_machinery_callbacks = True
+            if context is None:
+                # It is not the callback of a future.
+                supervisor._has_layer_callbacks = True
+            handle = events.Handle(callback, args, self, context)
+            loop._ready.append(handle)
+            return handle
         return _from_caller(
             super().call_soon(callback, *args, context=context))
 
@@ -1510,7 +1558,7 @@ class _InnerView(_View):
     @_override
     def call_at(self, when, callback, *args, context=None):
         timer = super().call_at(when, callback, *args, context=context)
-        self._supervisor._own(self._timer_kind, id(timer), timer)
+        self._supervisor._own(_Kind.DELAY, id(timer), timer)
         return _from_caller(timer)
 
     @_override
@@ -1530,7 +1578,7 @@ class _InnerView(_View):
     @_override
     def _call_soon(self, callback, args, context):
         self._supervisor._has_machinery_callbacks = True
-        if not (args and futures.isfuture(args[0])):
+        if context is None:
             self._supervisor._has_layer_callbacks = True
         return _from_caller(super()._call_soon(callback, args, context))
 
@@ -1648,6 +1696,15 @@ def _has_views(loop_class):
     """Ask if there can be views of loops of a class: a view cannot share what
     is in slots."""
     return not any(cls.__dict__.get("__slots__") for cls in loop_class.__mro__)
+
+
+@functools.lru_cache(maxsize=16)
+def _is_plain(loop_class):
+    """Ask if loops of a class schedule callbacks as asyncio's do."""
+    return all(getattr(loop_class, name, None)
+               is getattr(base_events.BaseEventLoop, name)
+               for name in ("call_soon", "_call_soon", "call_at",
+                            "_check_closed", "_run_once"))
 
 
 def _view(kind, supervisor):

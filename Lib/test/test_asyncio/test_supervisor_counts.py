@@ -53,7 +53,7 @@ class CountTestCase(loop_support.LeakCheckMixin,
         self.assertEqual(sup.owned(), [])
         self.assertEqual([kind for kind, things in sup._books.items()
                           if things], [])
-        self.assertEqual(list(sup.__dict__.get("_futures", ())), [])
+        self.assertEqual(list(sup._futures or ()), [])
 
 
 # What is done again and again; each function does it *count* times.

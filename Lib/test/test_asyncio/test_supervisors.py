@@ -1167,7 +1167,7 @@ class SupervisorTests:
                     await asyncio.sleep(1)
                     self.assertEqual(sup.owned(), [])
                     self.assertFalse(any(sup._books.values()))
-                    self.assertEqual(len(sup._futures), 0)
+                    self.assertEqual(len(sup._futures or ()), 0)
         self.run_in_loop(main())
 
     def test_equal_timers_are_owned_one_by_one(self):
@@ -1288,6 +1288,44 @@ class ApiTests(unittest.TestCase):
 
 class LoopTests(unittest.TestCase):
 
+    def test_what_a_class_of_loops_overrides_is_called(self):
+        class Loop(asyncio.SelectorEventLoop):
+            def call_soon(self, callback, *args, context=None):
+                calls.append("call_soon")
+                return super().call_soon(callback, *args, context=context)
+
+            def call_at(self, when, callback, *args, context=None):
+                calls.append("call_at")
+                return super().call_at(when, callback, *args, context=context)
+
+        async def main():
+            async with asyncio.get_running_loop().create_supervisor() as sup:
+                for _ in range(2):
+                    calls.clear()
+                    sup.call_soon(ran.append, 1)
+                    self.assertEqual(calls, ["call_soon"])
+                    sup.call_later(0, ran.append, 2)
+                    self.assertEqual(calls, ["call_soon", "call_at"])
+                while len(ran) < 4:
+                    await asyncio.sleep(0)
+        calls, ran = [], []
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(main())
+        self.assertEqual(ran, [1, 1, 2, 2])
+
+    def test_a_closed_loop_schedules_nothing(self):
+        loop = asyncio.SelectorEventLoop()
+        sup = loop.create_supervisor()
+        loop.run_until_complete(sup.__aenter__())
+        for _ in range(2):
+            sup.call_soon(print)
+        loop.close()
+        for schedule in (sup.call_soon, sup.call_soon_threadsafe,
+                         lambda callback: sup.call_at(1, callback),
+                         lambda callback: sup.call_later(1, callback)):
+            with self.assertRaisesRegex(RuntimeError, "is closed"):
+                schedule(print)
+
     def test_a_call_in_another_loop_is_refused(self):
         async def call(sup):
             with self.assertRaisesRegex(RuntimeError, "another event loop"):
@@ -1374,13 +1412,13 @@ class ThreadTests(unittest.TestCase):
     def test_a_callback_that_comes_as_an_idle_one_ends_is_refused_or_run(self):
         async def main():
             sup = asyncio.get_running_loop().create_supervisor()
-            is_idle = sup._is_idle
 
-            def slowly():
-                idle = is_idle()
-                thread.start()
-                thread.join(0.05)
-                return idle
+            class SlowBook(dict):
+                # It is looked at when the lock is held.
+                def __bool__(self):
+                    thread.start()
+                    thread.join(0.05)
+                    return False
 
             def schedule():
                 try:
@@ -1388,9 +1426,8 @@ class ThreadTests(unittest.TestCase):
                 except RuntimeError as exc:
                     refused.append(exc)
             thread = threading.Thread(target=schedule)
-            sup._is_idle = slowly
             async with sup:
-                pass
+                sup._books["slow"] = SlowBook()
             thread.join(60)
             await asyncio.sleep(0)
         late, refused = [], []
