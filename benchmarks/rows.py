@@ -59,6 +59,14 @@ BOUNDS = (
     Bound("scope-cancel-100000", "scope-cancel-100000", "stock", 1.02),
     # What a deadline takes does not grow with their number.
     Bound("scope-deadlines-1000000", "scope-deadlines-10000", "ours", 1.25),
+    Bound("supervisor-pass", "taskgroup-pass", "ours", 3.0),
+    Bound("supervisor-call-soon", "call-soon", "ours", 1.5),
+    Bound("supervisor-call-later-cancel", "call-later-cancel", "ours", 1.5),
+    Bound("supervisor-create-task-1000", "create-task-1000", "ours", 1.5),
+    # Whose connections they are makes no difference.
+    Bound("echo-supervised-1", "echo-tcp-protocol-1", "ours", 1.03),
+    Bound("echo-supervised-10", "echo-tcp-protocol-10", "ours", 1.03),
+    Bound("echo-supervised-100", "echo-tcp-protocol-100", "ours", 1.03),
 )
 
 
@@ -201,22 +209,28 @@ async def _timeout_sleep0(loops):
 
 @_row("call-soon", "`call_soon`", aim=0.24, inner=1000)
 async def _call_soon(loops):
-    loop = asyncio.get_running_loop()
+    return await _schedule(asyncio.get_running_loop(), loops)
+
+
+async def _schedule(owner, loops):
     start = perf_counter()
     for _ in range(loops):
         for _ in range(1000):
-            loop.call_soon(_ignore)
+            owner.call_soon(_ignore)
         await asyncio.sleep(0)
     return perf_counter() - start
 
 
 @_row("call-later-cancel", "`call_later` + cancel", aim=0.20, inner=1000)
 async def _call_later_cancel(loops):
-    loop = asyncio.get_running_loop()
+    return await _schedule_and_cancel(asyncio.get_running_loop(), loops)
+
+
+async def _schedule_and_cancel(owner, loops):
     start = perf_counter()
     for _ in range(loops):
         for _ in range(1000):
-            loop.call_later(10, _ignore).cancel()
+            owner.call_later(10, _ignore).cancel()
         await asyncio.sleep(0)
     return perf_counter() - start
 
@@ -355,6 +369,81 @@ async def _fail_after_sleep0(library, loops):
         with library.fail_after(10):
             await library.sleep(0)
     return perf_counter() - start
+
+
+# What supervisors are compared with
+
+@_row("taskgroup-pass", "empty TaskGroup")
+async def _taskgroup_pass(loops):
+    start = perf_counter()
+    for _ in range(loops):
+        async with asyncio.TaskGroup():
+            pass
+    return perf_counter() - start
+
+
+@_row("create-task-1000", "`loop.create_task()` of 1000 empty tasks, per task",
+      inner=1000)
+async def _create_task_1000(loops):
+    return await _create_tasks(asyncio.get_running_loop(), loops)
+
+
+async def _create_tasks(owner, loops):
+    start = perf_counter()
+    for _ in range(loops):
+        for _ in range(1000):
+            owner.create_task(_nothing())
+        # They end in the next pass, and are told of in the one after.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    return perf_counter() - start
+
+
+@_on("taskgroup-pass", "trio", "anyio")
+async def _group_pass(library, loops):
+    return await _groups(library, loops, 0)
+
+
+# Supervisors.  Where there are none, the row is what programs do instead:
+# a group, and the loop's own methods, which own nothing.
+
+_row("supervisor-pass", "empty supervisor",
+     instead="an empty TaskGroup")(_taskgroup_pass)
+_on("supervisor-pass", "trio", "anyio")(_group_pass)
+
+
+@_on("supervisor-pass", "ours")
+async def _supervisor_pass(library, loops):
+    loop = asyncio.get_running_loop()
+    start = perf_counter()
+    for _ in range(loops):
+        async with loop.create_supervisor():
+            pass
+    return perf_counter() - start
+
+
+def _supervised(function):
+    """Return what calls *function* with a supervisor in place of the loop."""
+    async def call(library, loops):
+        loop = asyncio.get_running_loop()
+        async with loop.create_supervisor() as supervisor:
+            return await function(supervisor, loops)
+    return call
+
+
+_row("supervisor-call-soon", "`call_soon` of a supervisor", inner=1000,
+     instead="`loop.call_soon()`")(_call_soon)
+_on("supervisor-call-soon", "ours")(_supervised(_schedule))
+
+_row("supervisor-call-later-cancel", "`call_later` of a supervisor + cancel",
+     inner=1000, instead="`loop.call_later()`")(_call_later_cancel)
+_on("supervisor-call-later-cancel", "ours")(_supervised(_schedule_and_cancel))
+
+_row("supervisor-create-task-1000",
+     "1000 empty tasks of a supervisor, per task", inner=1000,
+     instead="a TaskGroup")(_taskgroup_1000)
+_on("supervisor-create-task-1000", "ours")(_supervised(_create_tasks))
+_on("supervisor-create-task-1000", "trio", "anyio")(_group_1000)
 
 
 # Cancel scopes.  Ours, Trio's and anyio's have the same names.  Where there
@@ -737,9 +826,10 @@ async def _stream_echo(reader, writer):
     writer.transport.abort()
 
 
-async def _start(protocol, context=None):
+async def _start(protocol, context=None, loop=None):
     """Return the port of a new server of *protocol*, and the server."""
-    server = await asyncio.get_running_loop().create_server(
+    loop = loop or asyncio.get_running_loop()
+    server = await loop.create_server(
         protocol, "127.0.0.1", 0, ssl=context, backlog=1024)
     return server, server.sockets[0].getsockname()[1]
 
@@ -765,8 +855,20 @@ async def _tcp_protocols(count):
         yield clients
 
 
-async def _connect(port, **options):
-    _, client = await asyncio.get_running_loop().create_connection(
+@contextlib.asynccontextmanager
+async def _supervised_protocols(count):
+    loop = asyncio.get_running_loop()
+    async with loop.create_supervisor() as supervisor:
+        server, port = await _start(_EchoServer, loop=supervisor)
+        async with _closing(server, []) as clients:
+            for _ in range(count):
+                clients.append(await _connect(port, loop=supervisor))
+            yield clients
+
+
+async def _connect(port, *, loop=None, **options):
+    loop = loop or asyncio.get_running_loop()
+    _, client = await loop.create_connection(
         _EchoClient, "127.0.0.1", port, **options)
     return client
 
@@ -918,6 +1020,20 @@ def _add_echo_rows():
 
 
 _add_echo_rows()
+
+
+def _add_supervised_echo_rows():
+    for count in (1, 10, 100):
+        plural = "connection" if count == 1 else "connections"
+        _add(Row(f"echo-supervised-{count}",
+                 f"echo over TCP, protocols, {count} {plural} of a supervisor, "
+                 "per round trip",
+                 SECOND, None, count, None, "connections that nobody owns",
+                 {"asyncio": _echo(_tcp_protocols, count),
+                  "ours": _echo(_supervised_protocols, count)}))
+
+
+_add_supervised_echo_rows()
 
 
 # TLS in one layer, and in two.  A loop is a connection and its handshakes, or
@@ -1187,7 +1303,7 @@ def serves(implementation, key):
 
 
 def stands_in(implementation, key):
-    """Whether it does something else there, as it has no scopes."""
+    """Whether it does something else there, as it lacks ours."""
     row = ROWS[key]
     return (row.instead is not None
             and _function(implementation, key) is row.functions["asyncio"])

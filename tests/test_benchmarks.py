@@ -249,20 +249,26 @@ def test_first_rows_are_those_of_the_design():
 SCOPES = {f"scope-{what}" for what in (
     "pass", "after-pass", "after-sleep0", "shield-sleep0", "nested-100",
     "cancel-1000", "cancel-100000", "deadlines-10000", "deadlines-1000000")}
+# Of which Trio and anyio have some.
+GROUPED = {"taskgroup-pass", "supervisor-pass", "supervisor-create-task-1000"}
+SUPERVISED = GROUPED - {"taskgroup-pass"} | {
+    "supervisor-call-soon", "supervisor-call-later-cancel",
+    *(f"echo-supervised-{count}" for count in (1, 10, 100))}
 
 
-def test_scopes_echo_tls_and_memory_have_their_rows():
+def test_all_that_the_design_does_not_have_is_here():
     echo = {f"echo-{kind}-{count}" for count in (1, 10, 100)
             for kind in ("tcp-protocol", "tcp-streams", "tls", "tls-in-tls")}
     tls = {f"tls-{what}-{layers}" for layers in (1, 2)
            for what in ("handshake", "throughput", "short-records")}
     memory = {f"memory-{what}" for what in ("task", "timer", "connection")}
     assert (set(list(rows.ROWS)[len(DESIGN):])
-            == SCOPES | echo | tls | memory)
+            == SCOPES | GROUPED | SUPERVISED | {"create-task-1000"}
+            | echo | tls | memory)
 
 
 def test_trio_and_anyio_run_what_they_have_the_same_for():
-    both = SCOPES | {"sleep0-100-tasks", "sleep0-1-task", "taskgroup-1000",
+    both = SCOPES | GROUPED | {"sleep0-100-tasks", "sleep0-1-task", "taskgroup-1000",
                      "taskgroup-1", "timeout-pass", "timeout-sleep0"}
     trio = {"memory-task"} | {
         f"echo-{kind}-{count}" for count in (1, 10, 100)
@@ -272,11 +278,13 @@ def test_trio_and_anyio_run_what_they_have_the_same_for():
             } == both | trio
 
 
-def test_only_what_has_no_scopes_does_something_instead():
+def test_only_what_lacks_ours_does_something_instead():
     for name in "stock", "again", "uvloop", "rloop":
         assert {key for key in rows.ROWS
-                if rows.stands_in(name, key)} == SCOPES
-    for name in "ours", "aiofastnet", "trio", "anyio":
+                if rows.stands_in(name, key)} == SCOPES | SUPERVISED
+    assert {key for key in rows.ROWS if rows.stands_in("aiofastnet", key)
+            } == {key for key in SUPERVISED if key.startswith("echo-")}
+    for name in "ours", "trio", "anyio":
         assert not any(rows.stands_in(name, key) for key in rows.ROWS)
 
 
