@@ -336,6 +336,7 @@ async def main():
         kept = sup.create_future()
         kept.add_done_callback(id)
         await sup.run_in_executor(None, int)
+        await asyncio.sleep(0)  # A job may be done at once.
         {first}
         print("ready", flush=True)
         await asyncio.sleep(3600)
