@@ -1,4 +1,8 @@
-"""Supervisors with a million of each thing, and with thousands at once."""
+"""Supervisors with a million of each thing, and with thousands at once.
+
+With OVERLAY_FULL_SCALE in the environment; a tenth of them, and one way to end
+the thousands, without.
+"""
 
 import os
 import subprocess
@@ -7,6 +11,8 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = Path(__file__).parent / "scale"
+FULL = bool(os.environ.get("OVERLAY_FULL_SCALE"))
+COUNT = 1_000_000 if FULL else 100_000
 # Below, it would not show what is to be shown.
 FEWEST_CONNECTIONS = 5_000
 MOST_CONNECTIONS = 10_000
@@ -28,11 +34,12 @@ def run(python, program, *arguments):
     "connections_of_foreign_tasks", "servers", "datagram_endpoints"])
 def test_a_million_of_each_or_thousands_of_connections_leave_nothing(
         python, thing):
-    output = run(python, "millions.py", f"test_{thing}")
+    output = run(python, "millions.py", str(COUNT), f"test_{thing}")
     assert output.splitlines()[-1] == "OK"
 
 
-@pytest.mark.parametrize("how", ["fails", "is cancelled", "ends"])
+@pytest.mark.parametrize(
+    "how", ["fails", "is cancelled", "ends"] if FULL else ["fails"])
 def test_thousands_of_connections_end_in_linear_work(python, how):
     def end(count):
         ended, operations = map(int, run(

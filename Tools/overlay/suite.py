@@ -158,15 +158,19 @@ def _neighbours(run):
 
 
 def _debug(run):
-    _run_cpython_tests(run, "debug", ["test_asyncio"])
+    # Without the long ones, which take several times as long there.
+    _run_cpython_tests(run, "debug", ["test_asyncio"], but_for="cpu")
 
 
-def _run_cpython_tests(run, variant, tests):
+def _run_cpython_tests(run, variant, tests, but_for=None):
     tree = build.current_tree()
     what = f"{tests[0] if len(tests) == 1 else 'neighbours'} on {variant}"
     log = _log(what.replace(" ", "-"))
+    *flag, resources = _RESOURCES
+    if but_for is not None:
+        resources += f",-{but_for}"
     judged = compare.run_judged(
-        tree.python(variant), [*_RESOURCES, *tests],
+        tree.python(variant), [*flag, resources, *tests],
         lambda: tree.python("stock"), variant=variant, what=what, log=log,
         time_limit=run.time_limit())
     run.count(judged.result.passed, len(judged.broken), judged.result.skipped,

@@ -14,6 +14,7 @@ from asyncio import proactor_events
 from asyncio import supervisors
 from unittest import mock
 
+from test import support
 from test.test_asyncio import scopes_support
 from test.test_asyncio import test_supervisor_io as io_suite
 from test.test_asyncio import test_supervisors as suite
@@ -89,8 +90,9 @@ def _add_suites():
                                              io_suite.SelectorTests))):
                 bases = ((IOTestCase, cls)
                          if issubclass(cls, io_suite.IOTestCase) else (cls,))
-                globals()[f"Generic{name}"] = type(
-                    f"Generic{name}", bases, {"__module__": __name__})
+                globals()[f"Generic{name}"] = support.requires_resource(
+                    "cpu")(type(f"Generic{name}", bases,
+                                {"__module__": __name__}))
 
 
 _add_suites()

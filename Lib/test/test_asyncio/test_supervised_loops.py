@@ -12,6 +12,7 @@ from asyncio import selector_events
 from asyncio import supervisors
 from unittest import mock
 
+from test import support
 from test.test_asyncio import loop_support
 from test.test_asyncio import test_events
 from test.test_asyncio import utils as test_utils
@@ -142,11 +143,13 @@ class Supervised:
         self.fail(f"it is not seen which loop it is: {reason}")
 
 
+@support.requires_resource("cpu")
 class SelectTests(Supervised, test_events.SelectEventLoopTests):
     pass
 
 
 if hasattr(test_events, "PollEventLoopTests"):
+    @support.requires_resource("cpu")
     class PollTests(Supervised, test_events.PollEventLoopTests):
         pass
 
@@ -155,12 +158,14 @@ if hasattr(test_events, "EPollEventLoopTests"):
     class EPollTests(Supervised, test_events.EPollEventLoopTests):
         pass
 
+    @support.requires_resource("cpu")
     class CancelledTests(EPollTests):
         """The supervisor is cancelled at the end, and closes nothing gently."""
 
         def end(self, sup):
             sup.cancel()
 
+    @support.requires_resource("cpu")
     class DebugModeTests(EPollTests):
 
         def setUp(self):
@@ -173,6 +178,7 @@ if hasattr(test_events, "EPollEventLoopTests"):
             loop.set_debug(True)
             return loop
 
+    @support.requires_resource("cpu")
     class InnerViewTests(EPollTests):
         """What transports, servers and processes have for their loop."""
 

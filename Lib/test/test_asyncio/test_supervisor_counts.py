@@ -14,6 +14,7 @@ import threading
 import time
 import unittest
 
+from test import support
 from test.test_asyncio import loop_support
 
 # Seconds after which a test has hung.
@@ -360,6 +361,7 @@ MANY = (many_callbacks, many_tasks, many_timers, many_futures,
         many_pipes, many_nested_supervisors)
 
 
+@support.requires_resource("cpu")
 class LinearTests(CountTestCase):
     """The end takes as much for each thing, however many there are."""
 
