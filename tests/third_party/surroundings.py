@@ -11,6 +11,8 @@ OUTER_BOUND = 120
 
 def environment():
     """Ours, without what would change how a Python program runs."""
-    return {name: value for name, value in os.environ.items()
+    ours = {name: value for name, value in os.environ.items()
             if not name.startswith(("PYTHON", "OVERLAY_"))
             and not name.lower().endswith("_proxy")}
+    # The folder of the programs is the checkout's.
+    return ours | {"PYTHONDONTWRITEBYTECODE": "1"}

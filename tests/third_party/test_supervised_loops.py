@@ -98,6 +98,9 @@ LOOKS_INSIDE = (
     "test_a_connection_in_its_handshake_holds_nothing",
     # What the loop had for a signal, it does not tell.
     "test_signal_handlers_that_were_replaced_are_put_back",
+    "test_signal_handlers_are_put_back_in_any_order_of_the_ends",
+    # Nor what its transports have of it.
+    "test_delays_of_the_loops_own_code_end_with_it",
     # That of asyncio's own servers.
     "test_one_that_finishes_as_it_ends_is_aborted",
 )
@@ -108,6 +111,7 @@ NO_TLS = (
         "pause_writing", "resume_writing")),
     "TLS buffered get_buffer", "TLS buffered buffer_updated",
     "test_a_failed_handshake_fails_nothing",
+    "test_futures_are_last_over_tls_over_tls",
     "test_a_handled_tls_connection_is_gone",
     "test_a_tls_peer_that_never_says_goodbye_holds_nothing",
     "test_futures_are_last_over_tls_with_tasks",
