@@ -381,6 +381,9 @@ def run(options):
 
 def main(arguments=None):
     options = parse(arguments)
+    if not hasattr(asyncio, "Supervisor"):
+        missing = "get_url: this build has no supervisors"
+        return missing if options.url else print(missing)
     try:
         run(options)
     except* (DemoError, BadResponse, OSError, ValueError) as group:
@@ -397,4 +400,4 @@ def first(error):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

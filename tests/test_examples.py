@@ -144,6 +144,15 @@ def test_the_table_shows_what_each_interpreter_does(shown, python, stock):
             assert row[column] == seen
 
 
+@pytest.mark.parametrize("example, said", [
+    (DEMO, "This build has no cancel scopes"),
+    (DEMO.with_name("get_url.py"), "this build has no supervisors")])
+def test_what_stock_lacks_the_demo_says(stock, example, said):
+    done = run(stock, example)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
+
+
 def test_stock_shows_every_fault(stock):
     assert json.loads(run(stock, DEMO, "--faults-json").stdout) == {
         "ClientHello after PROXY": "stalls",
