@@ -203,8 +203,7 @@ BROKEN_SUPERVISORS = {
             cls is not supervisors._Refusal and isinstance(thing, cls))""",
     "a request of its own stays counted": """
         from asyncio import cancellation
-        supervisors._PlainHost.take_back = cancellation.is_asked_by_others
-        supervisors._Host.take_back = cancellation.is_asked_by_others""",
+        cancellation.HostGuard.take_back = cancellation.is_asked_by_others""",
     "a cancelled host is not told": """
         conclude = Supervisor._conclude
         def silent(self, exc):
@@ -212,8 +211,8 @@ BROKEN_SUPERVISORS = {
             return conclude(self, exc) or isinstance(exc, CancelledError)
         Supervisor._conclude = silent""",
     "a host that was cancelled with errors is not cancelled again": """
-        supervisors._PlainHost.ask_again = ignore
-        supervisors._Host.ask_again = ignore""",
+        from asyncio import cancellation
+        cancellation.HostGuard.ask_again = ignore""",
     "nothing wakes the exit": """
         Supervisor._changed = ignore""",
     "what is finished is kept": """

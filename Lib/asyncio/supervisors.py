@@ -61,7 +61,6 @@ class _State(enum.Enum):
 
 
 _NEXT = {
-    "enter": {_State.NEW: _State.OPEN},
     "drain": {_State.OPEN: _State.DRAINING},
     "close": {_State.DRAINING: _State.CLOSING},
     "abort": {_State.OPEN: _State.ABORTING,
@@ -174,7 +173,7 @@ class TaskOwner:
             if guard is not None:
                 self._node = guard.node
         self._errors = []
-        self._state = _NEXT["enter"][self._state]
+        self._state = _State.OPEN
         if self._cancel_called:
             self._abort()
 
@@ -364,8 +363,10 @@ class TaskOwner:
 
     def _on_task_done(self, task):
         self._tasks.discard(task)
-        if not self._tasks and self._wake is not None:
-            self._changed()
+        if not self._tasks:
+            wake = self._wake
+            if wake is not None and not wake.done():
+                wake.set_result(None)
         if task.cancelled():
             self._task_was_cancelled = True
         elif (exc := task.exception()) is not None:

@@ -7,7 +7,7 @@ from . import exceptions
 from . import scopes
 from . import supervisors
 from . import tasks
-from .supervisors import _NEXT, _State
+from .supervisors import _State
 
 
 class TaskGroup(supervisors.TaskOwner):
@@ -56,11 +56,12 @@ class TaskGroup(supervisors.TaskOwner):
                 self._abort()
             while self._tasks:
                 await self._until_changed()
-            is_clean = (self._state is _State.OPEN
-                        and not self._task_was_cancelled)
-            return False if is_clean else self._conclude(exc)
+            if (self._state is _State.OPEN and not self._task_was_cancelled
+                    and self._guard is None):
+                return False  # There is nothing to say.
+            return self._conclude(exc)
         finally:
-            self._state = _NEXT["end"][self._state]
+            self._state = _State.CLOSED
             self._forget_block()
             exc = None
 

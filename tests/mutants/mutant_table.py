@@ -1135,10 +1135,10 @@ _FOR_CALLBACKS = _FOR_WORK | {_State.CLOSING}
 _FOR_CALLBACKS = _FOR_WORK
 """),
         ("a cancel() before the entry is forgotten", """\
-        self._state = _NEXT["enter"][self._state]
+        self._state = _State.OPEN
         if self._cancel_called:
 """, """\
-        self._state = _NEXT["enter"][self._state]
+        self._state = _State.OPEN
         if False:
 """),
         ("it can be left in another task", """\
@@ -1151,11 +1151,10 @@ _FOR_CALLBACKS = _FOR_WORK
                 return False  # The coroutine of the host is being closed.
 """, ""),
         ("an idle exit does not look for futures", """\
-                and "_futures" not in self.__dict__
+                    or self._futures is not None
 """, ""),
         ("an idle exit does not look for callbacks", """\
-                and not self._has_callbacks
-                and not self._has_machinery_callbacks
+                    or self._has_callbacks or self._has_machinery_callbacks
 """, ""),
         ("a server that is made while it drains goes on", """\
         if self._state is _State.DRAINING:
@@ -1424,11 +1423,12 @@ _FOR_CALLBACKS = _FOR_WORK
             raise _Refusal(self)
 """),
         ("callbacks of tasks are not owned", """\
-    def _owner_of_tasks(self):
-        return self._inner
+        task._asyncio_owner = self._inner if owner is None else owner
+        task.add_done_callback(self._on_task_done)
+        return task
 """, """\
-    def _owner_of_tasks(self):
-        return None
+        task.add_done_callback(self._on_task_done)
+        return task
 """),
         ("scopes around do not reach its tasks", """\
             self._node.adopt(task)
@@ -1451,7 +1451,7 @@ _FOR_CALLBACKS = _FOR_WORK
         supervisor._timers.pop(id(self), None)
 """, ""),
         ("a timer that was cancelled is owned still", """\
-        self._supervisor._of(self._timer_kind).pop(id(handle), None)
+        supervisor._timers.pop(id(handle), None)
 """, ""),
         ("nobody is told of a callback that is dropped", """\
     if dropped is not None:
@@ -1629,10 +1629,10 @@ _FOR_CALLBACKS = _FOR_WORK
             if False:
                 await"""),
         ("a cancelled task is as good as one that has ended", """\
-            is_clean = (self._state is _State.OPEN
-                        and not self._task_was_cancelled)
+            if (self._state is _State.OPEN and not self._task_was_cancelled
+                    and self._guard is None):
 """, """\
-            is_clean = self._state is _State.OPEN
+            if self._state is _State.OPEN:
 """),
         ("a group that shuts down takes tasks", """\
         elif self._state is _State.ABORTING:
