@@ -146,8 +146,8 @@ class TaskOwner:
         # Those that are not done.
         self._tasks = set()
         self._task_was_cancelled = False
-        # Each error once, in the order in which they were seen; None but in
-        # the block.
+        # Each error once, by its id(), in the order in which they were seen;
+        # None but in the block.
         self._errors = None
         # The first KeyboardInterrupt, SystemExit or GeneratorExit.
         self._base_error = None
@@ -172,7 +172,7 @@ class TaskOwner:
             self._guard = guard = cancellation.enter_group(host)
             if guard is not None:
                 self._node = guard.node
-        self._errors = []
+        self._errors = {}
         self._state = _State.OPEN
         if self._cancel_called:
             self._abort()
@@ -232,7 +232,9 @@ class TaskOwner:
                 raise self._base_error
             if self._errors:
                 guard.ask_again()
-                raise BaseExceptionGroup(self._errors_message, self._errors)
+                # What the body was told does not explain the errors.
+                raise BaseExceptionGroup(self._errors_message,
+                                         [*self._errors.values()]) from None
             if cancelled is None or cancelled is exc:
                 return cancelled is None
             raise cancelled
@@ -241,7 +243,7 @@ class TaskOwner:
 
     def _report_errors(self):
         """Something else is raised: let the loop tell of the errors."""
-        for error in self._errors:
+        for error in self._errors.values():
             self._loop.call_exception_handler({
                 "message": f"Unhandled exception in {self!r}",
                 "exception": error})
@@ -302,8 +304,8 @@ class TaskOwner:
         if isinstance(exc, (KeyboardInterrupt, SystemExit)):
             if self._base_error is None:
                 self._base_error = exc
-        elif not any(exc is other for other in self._errors):
-            self._errors.append(exc)
+        else:
+            self._errors[id(exc)] = exc
 
     # Tasks.
 
@@ -320,6 +322,9 @@ class TaskOwner:
             is_plain = loop._task_factory is None and not loop._debug
         except AttributeError:
             is_plain = False  # Not asyncio's.
+        if kwargs and kwargs.get("context", loop) is None:
+            # Not every loop's method has that argument.
+            del kwargs["context"]
         if not is_plain or self._node is not None or "eager_start" in kwargs:
             return self._create_watched_task(coro, kwargs)
         # Nothing can happen before it is known.
@@ -328,16 +333,19 @@ class TaskOwner:
         # As _adopt() does.
         self._tasks.add(task)
         owner = self._owner_of_tasks
-        task._asyncio_owner = self._inner if owner is None else owner
+        try:
+            task._asyncio_owner = self._inner if owner is None else owner
+        except AttributeError:
+            pass
         task.add_done_callback(self._on_task_done)
         return task
 
     def _create_watched_task(self, coro, kwargs):
         """Create a task that is known before its first step."""
-        task = cancellation.create_below(_Adopter(self), self._loop.create_task,
+        adopter = _Adopter(self)
+        task = cancellation.create_below(adopter, self._loop.create_task,
                                          coro, **kwargs)
-        if self._state is _State.ABORTING:
-            # That has happened while the task was made.
+        if adopter.came_late:
             _release_task(self, task)
         if getattr(task, "_source_traceback", None):
             del task._source_traceback[-2:]
@@ -354,9 +362,12 @@ class TaskOwner:
     def _adopt(self, task):
         """Take a new task, before its first step."""
         self._tasks.add(task)
-        # Its exit is its result: what it belongs to is cleaned up first.
         owner = self._owner_of_tasks
-        task._asyncio_owner = self._inner if owner is None else owner
+        try:
+            # Its exit is its result: what it belongs to is cleaned up first.
+            task._asyncio_owner = self._inner if owner is None else owner
+        except AttributeError:
+            pass  # Of a foreign class with slots.
         if self._node is not None:
             self._node.adopt(task)
         task.add_done_callback(self._on_task_done)
@@ -372,7 +383,7 @@ class TaskOwner:
         elif (exc := task.exception()) is not None:
             # No repr(), which runs that of the exception.
             self._task_failed({"message": "Unhandled exception in task "
-                                          f"{task.get_name()!r}",
+                                          f"{_name_of(task)!r}",
                                "exception": exc, "task": task})
 
     def _task_failed(self, context):
@@ -380,8 +391,20 @@ class TaskOwner:
             # The block was left before.
             self._loop.call_exception_handler(context)
         else:
-            self._add_error(context["exception"])
-            self._abort()
+            self._fail_for(context)
+
+    def _fail_for(self, context):
+        self._add_error(context["exception"])
+        if self._host.done():
+            # It has not left the block, and perhaps nobody will.
+            self._loop.call_exception_handler(context)
+        self._abort()
+
+
+def _name_of(task):
+    # What a factory or a loop makes may be a future.
+    get_name = getattr(task, "get_name", None)
+    return type(task).__name__ if get_name is None else get_name()
 
 
 class _Adopter:
@@ -389,8 +412,11 @@ class _Adopter:
 
     def __init__(self, owner):
         self._owner = owner
+        # The owner had aborted before, and has not asked the task to stop.
+        self.came_late = False
 
     def adopt(self, task):
+        self.came_late = self._owner._state is _State.ABORTING
         self._owner._adopt(task)
 
 
@@ -716,8 +742,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
             # As it is going to be: its protocol is told of the error.
             context["transport"]._force_close(exc)
         if not self._is_handled(context):
-            self._add_error(exc)
-            self._abort()
+            self._fail_for(context)
 
     def _is_handled(self, context):
         if self._failure_handler is None:

@@ -2,12 +2,13 @@
 
 __all__ = ("TaskGroup",)
 
+from . import cancellation
 from . import events
 from . import exceptions
 from . import scopes
 from . import supervisors
 from . import tasks
-from .supervisors import _State
+from .supervisors import _State, _name_of
 
 
 class TaskGroup(supervisors.TaskOwner):
@@ -49,6 +50,11 @@ class TaskGroup(supervisors.TaskOwner):
         return self
 
     async def __aexit__(self, exc_type, exc, traceback):
+        if self._state is _State.NEW or self._state is _State.CLOSED:
+            return False
+        if self._is_exiting:
+            raise RuntimeError(f"{self!r} is being left already: wait for "
+                               "the task that does so")
         self._is_exiting = True
         try:
             if exc is not None:
@@ -99,14 +105,33 @@ class TaskGroup(supervisors.TaskOwner):
             return await status._report
         except exceptions.CancelledError:
             if not status._has_started:
-                await scopes.cancel_and_wait(task)
+                await self._end_task(task)
                 if not task.cancelled() and task.exception() is not None:
                     raise task.exception()
             raise
+        except RuntimeError:
+            if task.cancelled() and self._is_ending(tasks.current_task()):
+                # The caller is only shielded from what the task was told.
+                raise cancellation.cancelled_error(self._cancel_msg) from None
+            raise
         finally:
             del self._starting[task]
+            status._forget_caller()
             # The traceback of the task's exception has this frame.
             del coro, status, task
+
+    def _is_ending(self, caller):
+        """The group ends, and *caller* with it."""
+        return self._state is _State.ABORTING and (
+            caller is self._host or caller in self._tasks)
+
+    async def _end_task(self, task):
+        """The call of start() that waits for *task* was cancelled."""
+        if self._state is _State.ABORTING:
+            # The task was asked to stop, and is cleaning up perhaps.
+            await scopes._wait_hidden(tasks.current_task(), (task,))
+        else:
+            await scopes.cancel_and_wait(task)
 
     def _task_failed(self, context):
         status = (self._starting or {}).get(context["task"])
@@ -133,19 +158,24 @@ class _TaskStatus:
         if self._report is None:
             raise RuntimeError("started() was called after the task's end")
         if self._report.cancelled():
-            return  # So is the task.
+            return  # Nobody waits for it.
         self._has_started = True
         self._report.set_result(value)
+
+    def _forget_caller(self):
+        """start() has ended, perhaps as its coroutine was closed."""
+        if self._report is not None:
+            self._report.cancel()
 
     def _task_ended(self, task):
         report, self._report = self._report, None
         if report.done():
             return
         if task.cancelled():
-            exc = RuntimeError(f"task {task.get_name()!r} was cancelled "
+            exc = RuntimeError(f"task {_name_of(task)!r} was cancelled "
                                "before it called task_status.started()")
         elif (exc := task.exception()) is None:
-            exc = RuntimeError(f"task {task.get_name()!r} returned and has "
+            exc = RuntimeError(f"task {_name_of(task)!r} returned and has "
                                "not called task_status.started()")
         try:
             report.set_exception(exc)

@@ -28,7 +28,7 @@ SUITES = {
     # One kind of selector will do.  The matrix comes last: it is long.
     "supervisors": (
         ("test_task_owner", ("CLazy", "PyEager")),
-        ("test_taskgroup_methods", ("CLazy", "PyEager")),
+        ("test_taskgroup_methods", ("CLazy", "PyEager", "Plain")),
         ("test_supervisors", ("CLazy", "PyEager", "Api", "Loop", "Thread")),
         ("test_supervisor_io", (
             "NoFailure", "Server", "Draining", "SystemError", "Handled",

@@ -1339,9 +1339,9 @@ _FOR_CALLBACKS = _FOR_WORK
             self._add_error(exc)
 """),
         ("an error that comes twice is told twice", """\
-        elif not any(exc is other for other in self._errors):
+            self._errors[id(exc)] = exc
 """, """\
-        else:
+            self._errors[len(self._errors)] = exc
 """),
         ("a handled reader stays", """\
             if registration.handle is handle and key[0] != "signal":
@@ -1423,7 +1423,10 @@ _FOR_CALLBACKS = _FOR_WORK
             raise _Refusal(self)
 """),
         ("callbacks of tasks are not owned", """\
-        task._asyncio_owner = self._inner if owner is None else owner
+        try:
+            task._asyncio_owner = self._inner if owner is None else owner
+        except AttributeError:
+            pass
         task.add_done_callback(self._on_task_done)
         return task
 """, """\
@@ -1436,10 +1439,10 @@ _FOR_CALLBACKS = _FOR_WORK
             pass
 """),
         ("a task that is made while it aborts is not cancelled", """\
-            # That has happened while the task was made.
+        if adopter.came_late:
             _release_task(self, task)
 """, """\
-            pass
+        pass
 """),
         ("an exit of a task is an error", """\
         if (isinstance(context["exception"], (KeyboardInterrupt, SystemExit))
@@ -1606,9 +1609,9 @@ _FOR_CALLBACKS = _FOR_WORK
             # The block was left before.
             self._loop.call_exception_handler(context)
         else:
-            self._add""", """\
+            self._fail_for""", """\
         if self._errors is not None:
-            self._add"""),
+            self._fail_for"""),
     ),
     *_of(
         "taskgroups.py",
@@ -1687,7 +1690,7 @@ _FOR_CALLBACKS = _FOR_WORK
             raise"""),
         ("a report that nobody waits for is an error", """\
         if self._report.cancelled():
-            return  # So is the task.
+            return  # Nobody waits for it.
 """, ""),
         ("a task that returns without a report is waited for", """\
         elif (exc := task.exception()) is None:

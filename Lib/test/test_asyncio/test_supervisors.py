@@ -657,6 +657,25 @@ class SupervisorTests:
                 self.assertEqual([type(context["exception"])
                                   for context in self.unhandled], [Boom])
 
+    def test_an_error_after_the_end_of_the_host_is_reported(self):
+        def callback():
+            raise Boom
+
+        async def host(own):
+            sup = self.supervisor()
+            await sup.__aenter__()
+            own(sup)
+
+        async def main(own):
+            await self.loop.create_task(host(own))
+            await asyncio.sleep(3)
+        for own in (lambda sup: sup.create_task(fail(delay=1)),
+                    lambda sup: sup.call_soon(callback)):
+            self.loop.run_until_complete(main(own))
+            self.assertEqual([type(context["exception"])
+                              for context in self.unhandled], [Boom])
+            self.unhandled.clear()
+
     def test_a_generator_exit_of_a_task_is_an_error_as_any_other(self):
         async def main():
             with self.raises(GeneratorExit, Boom):

@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import inspect
+import sys
 import unittest
 from asyncio import tasks
 
@@ -35,6 +37,21 @@ async def fail(exc, passes=0):
     for _ in range(passes):
         await asyncio.sleep(0)
     raise exc
+
+
+class SlottedTask:
+    """What looks like a task, and takes no attributes that it does not know."""
+
+    __slots__ = ("task",)
+
+    def __init__(self, task):
+        self.task = task
+
+    def add_done_callback(self, callback):
+        self.task.add_done_callback(lambda _: callback(self))
+
+    def __getattr__(self, name):
+        return getattr(self.task, name)
 
 
 class CancelTests:
@@ -86,6 +103,7 @@ class CancelTests:
                 task = group.create_task(child(group), eager_start=True)
                 await asyncio.sleep(60)
             self.assertTrue(task.cancelled())
+            self.assertEqual(task.cancelling(), 1)
             self.assertEqual(self.loop.now, 0)
         self.run_in_loop(main())
 
@@ -193,6 +211,61 @@ class CancelTests:
             self.assertTrue(scope.cancelled_caught)
         self.run_in_loop(main())
 
+    def test_a_scope_around_reaches_each_wait_of_a_task(self):
+        async def child(told):
+            for _ in range(2):
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    told.append(self.loop.now)
+
+        async def main():
+            told = []
+            with asyncio.move_on_after(1):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(child(told))
+            self.assertEqual(told, [1, 1])
+        self.run_in_loop(main())
+
+    def test_a_scope_around_sees_that_a_task_was_told_to_end(self):
+        async def child():
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
+
+        async def main():
+            with asyncio.CancelScope() as scope:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(child())
+                    self.loop.call_later(1, group.cancel)
+                    self.loop.call_later(1, scope.cancel)
+                self.fail("the group ended as if nothing was cancelled")
+            self.assertTrue(scope.cancelled_caught)
+        self.run_in_loop(main())
+
+    def test_of_cancellations_while_the_exit_waits_the_first_is_raised(self):
+        async def stubborn():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(5)
+
+        async def work():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(stubborn())
+
+        async def main():
+            working = asyncio.create_task(work())
+            for msg in "first", "second":
+                await asyncio.sleep(1)
+                working.cancel(msg)
+            with self.assertRaises(asyncio.CancelledError) as raised:
+                await working
+            self.assertEqual(raised.exception.args, ("first",))
+            self.assertEqual(self.loop.now, 6)
+        self.run_in_loop(main())
+
     def test_errors_after_cancel_are_raised(self):
         async def child():
             try:
@@ -221,9 +294,8 @@ class CancelTests:
                 coro = asyncio.sleep(1)
                 with self.assertRaisesRegex(RuntimeError, "shutting down"):
                     group.create_task(coro)
-                # It was closed.
-                with self.assertRaisesRegex(RuntimeError, "already awaited"):
-                    await coro
+                self.assertEqual(inspect.getcoroutinestate(coro),
+                                 inspect.CORO_CLOSED)
         self.run_in_loop(main())
 
 
@@ -359,6 +431,25 @@ class StartTests:
             with self.subTest(error=error):
                 self.run_in_loop(main(error))
 
+    def test_a_call_that_is_cancelled_with_the_report_leaves_the_task(self):
+        async def work(calls, ended, *, task_status):
+            await asyncio.sleep(1)
+            task_status.started()
+            calls[0].cancel()
+            await asyncio.sleep(5)
+            ended.append(self.loop.now)
+
+        async def main():
+            calls, ended = [], []
+            async with asyncio.TaskGroup() as group:
+                calls.append(asyncio.create_task(
+                    group.start(work, calls, ended)))
+                await asyncio.wait(calls)
+                self.assertTrue(calls[0].cancelled())
+                self.assertEqual(self.loop.now, 1)
+            self.assertEqual(ended, [6])
+        self.run_in_loop(main())
+
     def test_a_scope_that_cancels_the_call_waits_for_the_task(self):
         async def slow(told, *, task_status):
             for _ in range(2):
@@ -395,17 +486,125 @@ class StartTests:
             self.assertEqual(asyncio.current_task().cancelling(), 0)
         self.run_in_loop(main())
 
+    def test_a_group_that_ends_cancels_a_task_in_start_once(self):
+        async def silent(ended, *, task_status):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(5)
+                ended.append(self.loop.now)
+
+        async def member(group, ended):
+            await group.start(silent, ended)
+
+        async def by_host(group, ended):
+            await group.start(silent, ended)
+
+        async def by_member(group, ended):
+            group.create_task(member(group, ended))
+            await asyncio.sleep(60)
+
+        async def main(body, end):
+            ended, begin = [], self.loop.now
+            try:
+                async with asyncio.TaskGroup() as group:
+                    self.loop.call_later(1, end, group)
+                    await body(group, ended)
+            except* ValueError:
+                pass
+            self.assertEqual(ended, [begin + 6])
+            self.assertEqual(asyncio.current_task().cancelling(), 0)
+
+        def break_it(group):
+            group.create_task(fail(ValueError()))
+
+        for body in by_host, by_member:
+            for end in asyncio.TaskGroup.cancel, break_it:
+                with self.subTest(body=body.__name__, end=end.__name__):
+                    self.run_in_loop(main(body, end))
+
+    def test_the_group_has_the_error_if_the_call_was_closed(self):
+        async def silent(*, task_status):
+            await asyncio.sleep(1)
+            raise ValueError
+
+        async def main():
+            with self.assertRaises(ExceptionGroup) as raised:
+                async with asyncio.TaskGroup() as group:
+                    call = group.start(silent)
+                    call.send(None)
+                    call.close()
+            self.assertEqual(list(map(type, raised.exception.exceptions)),
+                             [ValueError])
+        self.run_in_loop(main())
+        gc.collect()
+        # It is told of once.
+        self.assertEqual(self.unhandled, [])
+
+    def test_a_group_that_ends_cancels_a_shielded_call_from_inside(self):
+        async def silent(*, task_status):
+            await asyncio.sleep(60)
+
+        async def call(group, told):
+            async with asyncio.shield():
+                try:
+                    await group.start(silent)
+                except asyncio.CancelledError as exc:
+                    told.append(exc.args)
+                    raise
+
+        async def by_member(group, told):
+            group.create_task(call(group, told))
+
+        async def main(body):
+            told = []
+            async with asyncio.TaskGroup() as group:
+                self.loop.call_later(1, group.cancel, "enough")
+                await body(group, told)
+            self.assertEqual(told, [("enough",)])
+            self.assertEqual(asyncio.current_task().cancelling(), 0)
+        for body in call, by_member:
+            with self.subTest(body=body.__name__):
+                self.run_in_loop(main(body))
+
     def test_a_group_that_ends_is_an_error_of_a_stranger_s_call(self):
         async def silent(*, task_status):
             await asyncio.sleep(60)
 
+        async def slow():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(5)
+
         async def main():
             async with asyncio.TaskGroup() as group:
+                group.create_task(slow())
                 calling = asyncio.create_task(group.start(silent))
                 await asyncio.sleep(1)
                 group.cancel()
             with self.assertRaisesRegex(RuntimeError, "was cancelled"):
                 await calling
+            self.assertEqual(self.loop.now, 6)
+        self.run_in_loop(main())
+
+    def test_an_error_of_a_task_that_ends_with_its_group_is_of_the_call(self):
+        error = RuntimeError()
+
+        async def silent(*, task_status):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                raise error
+
+        async def main():
+            async with asyncio.TaskGroup() as group:
+                self.loop.call_later(1, group.cancel)
+                async with asyncio.shield():
+                    with self.assertRaises(RuntimeError) as raised:
+                        await group.start(silent)
+                self.fail("the shield was left without a cancellation")
+            self.assertIs(raised.exception, error)
         self.run_in_loop(main())
 
     def test_a_report_is_made_once(self):
@@ -476,7 +675,20 @@ class GroupTests:
                 self.assertEqual(repr(group),
                                  "<TaskGroup 'a name' tasks=1 cancelling>")
             self.assertEqual(repr(group), "<TaskGroup 'a name' finished>")
+
+        async def failing(seen):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail(ValueError()))
+                group.create_task(Listener([]).listen())
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    seen.append(repr(group))
         self.run_in_loop(main())
+        seen = []
+        with self.assertRaises(ExceptionGroup):
+            self.run_in_loop(failing(seen))
+        self.assertEqual(seen, ["<TaskGroup tasks=1 errors=1 cancelling>"])
 
     def test_an_exit_of_a_task_ends_the_others_first(self):
         async def slow(ended):
@@ -498,6 +710,20 @@ class GroupTests:
         for exit in KeyboardInterrupt, SystemExit:
             with self.subTest(exit=exit):
                 self.run_in_loop(main(exit))
+
+    def test_of_two_exits_the_first_is_raised(self):
+        async def child():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                raise SystemExit
+
+        async def main():
+            with self.assertRaises(KeyboardInterrupt):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(child())
+                    group.create_task(fail(KeyboardInterrupt(), passes=2))
+        self.run_in_loop(main())
 
     def test_errors_beside_an_exit_are_reported(self):
         error = ValueError()
@@ -527,6 +753,151 @@ class GroupTests:
             self.assertEqual(len(raised.exception.exceptions), 1)
         self.run_in_loop(main())
 
+    def test_the_errors_hide_what_the_body_was_told(self):
+        async def main():
+            with self.assertRaises(ExceptionGroup) as raised:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(fail(ValueError(), passes=2))
+                    await asyncio.sleep(60)
+            self.assertTrue(raised.exception.__suppress_context__)
+            self.assertIsNone(raised.exception.__cause__)
+        self.run_in_loop(main())
+
+    def test_the_work_is_linear_in_the_number_of_errors(self):
+        async def main(errors):
+            with self.assertRaises(ExceptionGroup) as raised:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(errors):
+                        group.create_task(fail(ValueError(), passes=2))
+            self.assertEqual(len(raised.exception.exceptions), errors)
+
+        def count_calls(errors):
+            calls = 0
+
+            def profile(frame, event, arg):
+                nonlocal calls
+                calls += event == "call"
+            sys.setprofile(profile)
+            try:
+                self.run_in_loop(main(errors))
+            finally:
+                sys.setprofile(None)
+            return calls
+
+        self.assertLess(count_calls(200), 2.5 * count_calls(100))
+
+    def test_an_error_after_the_end_of_the_host_is_reported(self):
+        error = ValueError()
+
+        async def host(groups, told):
+            groups.append(group := asyncio.TaskGroup())
+            await group.__aenter__()
+            group.create_task(Listener(told).listen())
+            group.create_task(fail(error, passes=5))
+
+        async def main():
+            groups, told = [], []
+            await asyncio.create_task(host(groups, told))
+            await asyncio.sleep(1)
+            self.assertEqual(told, [()])
+            self.assertEqual([c["exception"] for c in self.unhandled], [error])
+            self.unhandled.clear()
+            # As what runs fixtures does, which enters it in another task.
+            with self.assertRaises(ExceptionGroup) as raised:
+                await groups[0].__aexit__(None, None, None)
+            self.assertEqual(raised.exception.exceptions, (error,))
+        self.run_in_loop(main())
+
+    def test_an_exit_of_what_is_not_entered_does_nothing(self):
+        async def main():
+            group = asyncio.TaskGroup()
+            self.assertFalse(await group.__aexit__(None, None, None))
+            async with group:
+                pass
+            self.assertFalse(await group.__aexit__(None, None, None))
+            self.assertEqual(repr(group), "<TaskGroup finished>")
+        self.run_in_loop(main())
+
+    def test_a_second_exit_meanwhile_is_refused(self):
+        async def main():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(2))
+                self.loop.call_later(1, leave, group)
+            with self.assertRaisesRegex(RuntimeError, "left already"):
+                leaving[0].result()
+            self.assertEqual(self.loop.now, 2)
+
+        def leave(group):
+            leaving.append(self.loop.create_task(
+                group.__aexit__(None, None, None)))
+        leaving = []
+        self.run_in_loop(main())
+
+    def test_tasks_of_a_class_that_takes_no_attributes_are_awaited(self):
+        async def wrap(coro):
+            await coro
+
+        async def main():
+            begin = self.loop.now
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(1))
+            self.assertEqual(self.loop.now, begin + 1)
+
+        create_task = self.loop.create_task
+        for factory in self.loop.get_task_factory(), None:
+            with self.subTest(factory=factory):
+                self.loop.set_task_factory(factory)
+                main_task = create_task(main())
+                self.loop.create_task = lambda coro: SlottedTask(
+                    create_task(wrap(coro)))
+                try:
+                    self.loop.run_until_complete(main_task)
+                finally:
+                    del self.loop.create_task
+
+    def test_futures_of_a_factory_are_awaited(self):
+        error = ValueError()
+
+        def factory(loop, coro, **kwargs):
+            coro.close()
+            future = loop.create_future()
+            loop.call_later(1, future.set_exception, error)
+            return future
+
+        async def main():
+            before = self.loop.get_task_factory()
+            self.loop.set_task_factory(factory)
+            try:
+                with self.assertRaises(ExceptionGroup) as raised:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(asyncio.sleep(60))
+                        await asyncio.sleep(60)
+                self.assertEqual(raised.exception.exceptions, (error,))
+                self.assertEqual(self.loop.now, 1)
+            finally:
+                self.loop.set_task_factory(before)
+        self.run_in_loop(main())
+
+    def test_a_loop_gets_only_what_was_given(self):
+        calls = []
+
+        async def main():
+            create_task = self.loop.create_task
+
+            def record(coro, **kwargs):
+                calls.append(kwargs)
+                return create_task(coro, **kwargs)
+            self.loop.create_task = record
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(asyncio.sleep(0))
+                    group.create_task(asyncio.sleep(0), context=None)
+                    group.create_task(asyncio.sleep(0), name="a name")
+            finally:
+                del self.loop.create_task
+            self.assertEqual(calls, [{}, {}, {"name": "a name"}])
+        self.run_in_loop(main())
+
     def test_the_host_wakes_in_the_second_pass_after_the_last_task(self):
         async def child(passes):
             await asyncio.sleep(1)
@@ -537,6 +908,23 @@ class GroupTests:
             async with asyncio.TaskGroup() as group:
                 for _ in range(3):
                     group.create_task(child(passes))
+            self.assertEqual(self.loop.passes - passes[-1], 2)
+        self.run_in_loop(main())
+
+    def test_the_host_does_not_wake_for_each_task(self):
+        async def child(more, passes):
+            await asyncio.sleep(1)
+            for _ in range(more):
+                await asyncio.sleep(0)
+            passes.append(self.loop.passes)
+
+        async def main():
+            passes = []
+            async with asyncio.TaskGroup() as group:
+                # The later one ends just before the group knows of the other.
+                group.create_task(child(1, passes))
+                group.create_task(child(0, passes))
+            self.assertEqual(passes[-1] - passes[0], 1)
             self.assertEqual(self.loop.passes - passes[-1], 2)
         self.run_in_loop(main())
 
@@ -569,6 +957,45 @@ class GroupTests:
             self.assertEqual(told, [()])
         self.run_in_loop(main())
 
+    def test_an_error_after_the_body_was_closed_is_reported(self):
+        error = ValueError()
+
+        async def child():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(1)
+                raise error
+
+        async def work():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(child())
+                await asyncio.get_running_loop().create_future()
+
+        async def main():
+            coro = work()
+            coro.send(None)
+            await asyncio.sleep(0)
+            with self.assertRaisesRegex(RuntimeError, "ignored"):
+                coro.close()
+            # This one ends the wait for the tasks.
+            coro.close()
+            await asyncio.sleep(2)
+            self.assertEqual([c["exception"] for c in self.unhandled], [error])
+            self.unhandled.clear()
+        self.run_in_loop(main())
+
+    def test_a_body_that_is_closed_without_tasks_is_closed(self):
+        async def work():
+            async with asyncio.TaskGroup():
+                await asyncio.get_running_loop().create_future()
+
+        async def main():
+            coro = work()
+            coro.send(None)
+            coro.close()
+        self.run_in_loop(main())
+
     def test_there_is_no_cyclic_garbage(self):
         async def failing():
             await asyncio.sleep(0)
@@ -576,13 +1003,18 @@ class GroupTests:
 
         async def work(group, begin):
             async with group:
-                group.create_task(failing())
+                group.create_task(Listener([]).listen() if begin is be_cancelled
+                                  else failing())
                 await begin(group)
 
         async def main(begin):
             group = asyncio.TaskGroup()
-            with self.assertRaises(ExceptionGroup):
+            # assertRaises() would clear the frames, and so break the cycles.
+            try:
                 await work(group, begin)
+            except (ExceptionGroup, asyncio.CancelledError):
+                return
+            self.fail("nothing was raised")
 
         async def early(*, task_status):
             raise KeyError
@@ -596,7 +1028,10 @@ class GroupTests:
         async def wait(group):
             await asyncio.sleep(60)
 
-        begins = [wait]
+        async def be_cancelled(group):
+            self.loop.call_soon(asyncio.current_task().cancel)
+
+        begins = [wait, be_cancelled]
         if self.Task is not tasks._PyTask:
             # A frame of that has the future that it waits for.
             begins.append(start)
@@ -618,6 +1053,30 @@ class GroupTests:
 globals().update(scopes_support.kinds("CancelTests", CancelTests))
 globals().update(scopes_support.kinds("StartTests", StartTests))
 globals().update(scopes_support.kinds("GroupTests", GroupTests))
+
+
+class WithoutFactory(scopes_support.VirtualClockTestCase):
+    """Tasks are made in the shortest way."""
+
+    Task = asyncio.Task
+
+    def setUp(self):
+        super().setUp()
+        self.loop.set_task_factory(None)
+
+
+class PlainCancelTests(CancelTests, WithoutFactory, unittest.TestCase):
+    pass
+
+
+class PlainStartTests(StartTests, WithoutFactory, unittest.TestCase):
+    pass
+
+
+class PlainGroupTests(GroupTests, WithoutFactory, unittest.TestCase):
+    pass
+
+
 del CancelTests, StartTests, GroupTests
 
 
