@@ -22,7 +22,7 @@ class TaskGroup(supervisors.TaskOwner):
 
     _errors_message = "unhandled errors in a TaskGroup"
 
-    # {task: _TaskStatus} of those that start() waits for, if there was any.
+    # Those that start() waits for, if there was any.
     _starting = None
 
     def __repr__(self):
@@ -62,8 +62,7 @@ class TaskGroup(supervisors.TaskOwner):
                 self._abort()
             while self._tasks:
                 await self._until_changed()
-            if (self._state is _State.OPEN and not self._task_was_cancelled
-                    and self._guard is None):
+            if self._state is _State.OPEN and self._guard is None:
                 return False  # There is nothing to say.
             return self._conclude(exc)
         finally:
@@ -98,8 +97,8 @@ class TaskGroup(supervisors.TaskOwner):
         task = self.create_task(coro, **({} if name is None
                                          else {"name": name}))
         if self._starting is None:
-            self._starting = {}
-        self._starting[task] = status
+            self._starting = set()
+        self._starting.add(task)
         task.add_done_callback(status._task_ended)
         try:
             return await status._report
@@ -115,7 +114,7 @@ class TaskGroup(supervisors.TaskOwner):
                 raise cancellation.cancelled_error(self._cancel_msg) from None
             raise
         finally:
-            del self._starting[task]
+            self._starting.discard(task)
             status._forget_caller()
             # The traceback of the task's exception has this frame.
             del coro, status, task
@@ -134,8 +133,8 @@ class TaskGroup(supervisors.TaskOwner):
             await scopes.cancel_and_wait(task)
 
     def _task_failed(self, context):
-        status = (self._starting or {}).get(context["task"])
-        if status is None or status._has_started:
+        # The call runs on before a task fails that has made its report.
+        if self._starting is None or context["task"] not in self._starting:
             super()._task_failed(context)
 
 

@@ -1631,9 +1631,8 @@ _FOR_CALLBACKS = _FOR_WORK
                 await""", """\
             if False:
                 await"""),
-        ("a cancelled task is as good as one that has ended", """\
-            if (self._state is _State.OPEN and not self._task_was_cancelled
-                    and self._guard is None):
+        ("scopes around are forgotten where nothing fails", """\
+            if self._state is _State.OPEN and self._guard is None:
 """, """\
             if self._state is _State.OPEN:
 """),
@@ -1666,18 +1665,14 @@ _FOR_CALLBACKS = _FOR_WORK
                     raise task.exception()
 """, ""),
         ("an error before the report is of the group, too", """\
-        if status is None or status._has_started:
+        if self._starting is None or context["task"] not in self._starting:
             super()._task_failed(context)
 """, """\
         super()._task_failed(context)
 """),
         ("an error after the report is told to nobody", """\
-        if status is None or status._has_started:
-            super()._task_failed(context)
-""", """\
-        if status is None:
-            super()._task_failed(context)
-"""),
+            self._starting.discard(task)
+""", ""),
         ("a task can report twice", """\
         if self._has_started:
             raise""", """\

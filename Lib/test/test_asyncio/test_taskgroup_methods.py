@@ -663,6 +663,16 @@ def _told_serve(told):
 
 class GroupTests:
 
+    def test_a_group_serves_one_block(self):
+        async def main():
+            group = asyncio.TaskGroup()
+            async with group:
+                with self.assertRaisesRegex(RuntimeError, "already been ent"):
+                    await group.__aenter__()
+            with self.assertRaisesRegex(RuntimeError, "already been entered"):
+                await group.__aenter__()
+        self.run_in_loop(main())
+
     def test_repr_tells_the_state(self):
         async def main():
             group = asyncio.TaskGroup(name="a name")
