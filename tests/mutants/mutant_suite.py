@@ -29,6 +29,7 @@ SUITES = {
     "supervisors": (
         ("test_task_owner", ("CLazy", "PyEager")),
         ("test_taskgroup_methods", ("CLazy", "PyEager", "Plain")),
+        ("test_taskgroup_scopes", ("CLazy", "PyEager")),
         ("test_supervisors", ("CLazy", "PyEager", "Api", "Loop", "Thread")),
         ("test_supervisor_io", (
             "NoFailure", "Server", "Draining", "SystemError", "Handled",

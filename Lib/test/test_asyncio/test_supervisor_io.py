@@ -2046,7 +2046,9 @@ class RunnerTests(unittest.TestCase):
     async def supervised(self, interrupt):
         loop = asyncio.get_running_loop()
         async with loop.create_supervisor() as self.sup:
-            self.sup.create_task(self.clean_up_slowly())
+            # So many that some are told of their end before the host is.
+            for _ in range(16):
+                self.sup.create_task(self.clean_up_slowly())
             server = await self.sup.create_server(Recorder, "127.0.0.1", 0)
             self.client, self.protocol = await self.sup.create_connection(
                 Recorder, *server.sockets[0].getsockname())
@@ -2054,7 +2056,7 @@ class RunnerTests(unittest.TestCase):
             await asyncio.sleep(3600)
 
     def assert_all_gone(self):
-        self.assertEqual(self.log, ["cleaned up"])
+        self.assertEqual(self.log, 16 * ["cleaned up"])
         self.assertTrue(self.protocol.lost.done())
         self.assertEqual(self.sup.owned(), [])
 
