@@ -14,6 +14,7 @@ from _thread import RLock  # threading's is a function in Python.
 
 from . import base_events
 from . import cancellation
+from . import coroutines
 from . import events
 from . import exceptions
 from . import sslproto
@@ -186,8 +187,9 @@ class TaskOwner:
         """Note the exception with which the body ended."""
         if isinstance(exc, exceptions.CancelledError):
             self._cancelled_error = exc
-        elif isinstance(exc, GeneratorExit) and self._base_error is None:
-            self._base_error = exc
+        elif isinstance(exc, GeneratorExit):
+            if self._base_error is None:
+                self._base_error = exc
         elif exc is not None:
             self._add_error(exc)
 
@@ -318,8 +320,11 @@ class TaskOwner:
         if self._state is not _State.OPEN or self._is_exiting:
             self._check_task(coro)
         loop = self._loop
+        create = loop.create_task
         try:
-            is_plain = loop._task_factory is None and not loop._debug
+            # That of a subclass may begin the task at once.
+            is_plain = (create.__func__ is _PLAIN_CREATE
+                        and loop._task_factory is None and not loop._debug)
         except AttributeError:
             is_plain = False  # Not asyncio's.
         if kwargs and kwargs.get("context", loop) is None:
@@ -328,8 +333,7 @@ class TaskOwner:
         if not is_plain or self._node is not None or "eager_start" in kwargs:
             return self._create_watched_task(coro, kwargs)
         # Nothing can happen before it is known.
-        task = loop.create_task(coro, **kwargs) if kwargs else (
-            loop.create_task(coro))
+        task = create(coro, **kwargs) if kwargs else create(coro)
         # As _adopt() does.
         self._tasks.add(task)
         owner = self._owner_of_tasks
@@ -401,10 +405,20 @@ class TaskOwner:
         self._abort()
 
 
+def _close_coroutine(coro):
+    # What is refused may be none.
+    if coroutines.iscoroutine(coro):
+        coro.close()
+
+
 def _name_of(task):
     # What a factory or a loop makes may be a future.
     get_name = getattr(task, "get_name", None)
     return type(task).__name__ if get_name is None else get_name()
+
+
+# Makes a task that begins in a later pass of the loop.
+_PLAIN_CREATE = base_events.BaseEventLoop.create_task
 
 
 class _Adopter:
@@ -943,7 +957,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
 
     def _check_task(self, coro):
         if self._state not in _FOR_WORK:
-            coro.close()
+            _close_coroutine(coro)
             raise _Refusal(self)
 
     def _task_failed(self, context):
@@ -1177,6 +1191,8 @@ class _Job:
 
     def begin(self, future):
         self.future = future
+        # Who hears of what its callbacks raise.
+        future._asyncio_owner = self.supervisor._inner
         self.supervisor._own(_Kind.JOB, id(self), self)
         future.add_done_callback(self._future_done)
 

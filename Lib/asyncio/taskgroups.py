@@ -8,7 +8,7 @@ from . import exceptions
 from . import scopes
 from . import supervisors
 from . import tasks
-from .supervisors import _State, _name_of
+from .supervisors import _State, _close_coroutine, _name_of
 
 
 class TaskGroup(supervisors.TaskOwner):
@@ -79,7 +79,7 @@ class TaskGroup(supervisors.TaskOwner):
             why = "is shutting down"
         else:
             return
-        coro.close()
+        _close_coroutine(coro)
         raise RuntimeError(f"{self!r} {why}")
 
     async def start(self, async_fn, /, *args, name=None):

@@ -1417,7 +1417,7 @@ _FOR_CALLBACKS = _FOR_WORK
             pass
 """),
         ("a coroutine that is refused is not closed", """\
-            coro.close()
+            _close_coroutine(coro)
             raise _Refusal(self)
 """, """\
             raise _Refusal(self)
@@ -1594,9 +1594,9 @@ _FOR_CALLBACKS = _FOR_WORK
         if not is_plain or self._node is not None:
 """),
         ("a task is created as if the loop had no factory", """\
-            is_plain = loop._task_factory is None and not loop._debug
+                        and loop._task_factory is None and not loop._debug)
 """, """\
-            is_plain = True
+                        and not loop._debug)
 """),
         ("errors beside an exit are told to nobody", """\
                 self._report_errors()
@@ -1645,7 +1645,7 @@ _FOR_CALLBACKS = _FOR_WORK
             why = "is finished"
 """, ""),
         ("what is refused is not closed", """\
-        coro.close()
+        _close_coroutine(coro)
         raise RuntimeError(f"{self!r} {why}")
 """, """\
         raise RuntimeError(f"{self!r} {why}")

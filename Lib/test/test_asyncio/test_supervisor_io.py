@@ -1236,6 +1236,22 @@ class NormalExitTests(IOTestCase):
             self.assertIsInstance(job.exception(), Boom)
         await self.within(main())
 
+    async def test_what_a_callback_of_a_job_raises_is_a_failure(self):
+        def raising(future):
+            raise Boom
+
+        async def main(executor):
+            with self.assertRaises(ExceptionGroup) as caught:
+                async with self.loop.create_supervisor() as sup:
+                    job = sup.run_in_executor(executor, int)
+                    job.add_done_callback(raising)
+                    await self.forever()
+            self.assertIsInstance(caught.exception.exceptions[0], Boom)
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            for given in None, executor:
+                with self.subTest(given=given):
+                    await self.within(main(given))
+
     async def test_signal_handlers_that_were_replaced_are_put_back(self):
         got = []
 

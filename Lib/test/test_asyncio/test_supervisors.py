@@ -1073,6 +1073,23 @@ class SupervisorTests:
         self.run_in_loop(main())
         self.assertEqual(owned, [True])
 
+    def test_a_task_that_the_loop_itself_begins_at_once_is_owned_before(self):
+        def create_task(coro, **kwargs):
+            return self.Task(coro, loop=self.loop, eager_start=True, **kwargs)
+
+        async def look(sup):
+            owned.append(tasks.current_task() in sup.owned())
+        owned = []
+
+        async def main():
+            async with self.supervisor() as sup:
+                self.loop.set_task_factory(None)
+                self.loop.create_task = create_task
+                sup.create_task(look(sup))
+                del self.loop.create_task
+        self.run_in_loop(main())
+        self.assertEqual(owned, [True])
+
     def test_an_eager_first_step_that_raises_fails_it(self):
         async def main():
             with self.raises(Boom):
@@ -1331,6 +1348,35 @@ class LoopTests(unittest.TestCase):
         with asyncio.Runner(loop_factory=Loop) as runner:
             runner.run(main())
         self.assertEqual(ran, [1, 1, 2, 2])
+
+    def test_what_is_no_coroutine_is_refused_as_one(self):
+        async def main():
+            loop = asyncio.get_running_loop()
+            async with loop.create_supervisor() as sup:
+                pass
+            for wrong in None, loop.create_future():
+                with self.assertRaisesRegex(RuntimeError, "has ended"):
+                    sup.create_task(wrong)
+        asyncio.run(main())
+
+    def test_a_body_that_is_closed_by_hand_beside_an_exit(self):
+        async def leave():
+            raise KeyboardInterrupt
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda loop, context:
+                                       told.append(context))
+            with self.assertRaises(KeyboardInterrupt):
+                async with loop.create_supervisor() as sup:
+                    sup.create_task(leave())
+                    try:
+                        await asyncio.sleep(60)
+                    except asyncio.CancelledError:
+                        raise GeneratorExit
+        told = []
+        asyncio.run(main())
+        self.assertEqual(told, [])
 
     def test_a_closed_loop_schedules_nothing(self):
         loop = asyncio.SelectorEventLoop()

@@ -663,6 +663,18 @@ def _told_serve(told):
 
 class GroupTests:
 
+    def test_what_is_no_coroutine_is_refused_as_one(self):
+        async def main():
+            group = asyncio.TaskGroup()
+            for wrong in None, self.loop.create_future():
+                with self.assertRaisesRegex(RuntimeError, "not been entered"):
+                    group.create_task(wrong)
+            async with group:
+                for wrong in None, self.loop.create_future():
+                    with self.assertRaisesRegex(TypeError, "coroutine"):
+                        group.create_task(wrong)
+        self.run_in_loop(main())
+
     def test_a_group_serves_one_block(self):
         async def main():
             group = asyncio.TaskGroup()
