@@ -15,7 +15,7 @@ class Checks:
     def check_host(self, outcome, late):
         cancels = self.cancels.get(self.host, 0)
         is_cancelled = isinstance(outcome, asyncio.CancelledError)
-        if self.is_count_known and self.host.cancelling() != cancels:
+        if self.host.cancelling() != cancels:
             self.wrong(f"the host was cancelled {cancels} times, and "
                        f"cancelling() is {self.host.cancelling()}")
         if self.is_loose:

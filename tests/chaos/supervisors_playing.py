@@ -69,7 +69,6 @@ class Player(Actions, Checks):
         self.host = None
         # What ends the host may be lost, or be a CancelledError by hand.
         self.is_loose = self.ended = False
-        self.is_count_known = True
 
     # The host and the timers.
 
@@ -306,12 +305,13 @@ class Player(Actions, Checks):
         with self.within("group"):
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self.inside(
+                    task = group.create_task(self.inside(
                         "group", child, asyncio.current_task()))
                     await self.block(block)
             except (KeyboardInterrupt, SystemExit):
-                # Then a TaskGroup does not take its own request back.
-                self.is_count_known = False
+                # Then a TaskGroup tells the loop of other errors.
+                if not task.cancelled() and task.exception() is not None:
+                    self.expected.append(task.exception())
                 raise
 
     def note_child(self, task, child):
