@@ -302,6 +302,7 @@ class Actions:
         link = Link(what, name, s, does, self)
         s.things.append(link)
         self.links[name] = link
+        self.all_links.append(link)
         return link
 
     def factory_of(self, link):
@@ -515,7 +516,8 @@ class Actions:
         link, peer = self.peer_of(name)
         if peer is not None:
             getattr(peer, how)()
-            for link in self.links.values():
+            # Of several that were opened by a name, only the last has it.
+            for link in self.all_links:
                 if link.peer is peer and peer.is_closed():
                     link.is_whole = False
 

@@ -45,6 +45,7 @@ class Player(Actions, Checks):
         # By name; the last of each.
         self.supervised, self.timers, self.futures = {}, {}, {}
         self.tasks, self.links, self.servers = {}, {}, {}
+        self.all_links = []
         self.registered, self.peers, self.files = {}, [], []
         # All supervisors, and what is nobody's.
         self.every, self.foreign = [], []
