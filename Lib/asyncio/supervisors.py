@@ -61,6 +61,9 @@ class _State(enum.Enum):
     __hash__ = object.__hash__
 
 
+# Found sooner than by the name of the class.
+_NEW, _OPEN, _CLOSED = _State.NEW, _State.OPEN, _State.CLOSED
+
 _NEXT = {
     "drain": {_State.OPEN: _State.DRAINING},
     "close": {_State.DRAINING: _State.CLOSING},
@@ -103,6 +106,9 @@ class _Kind(enum.Enum):
     __hash__ = object.__hash__
 
 
+_TASK, _TIMER = _Kind.TASK, _Kind.TIMER
+
+
 # What the end of an aborted supervisor waits for: first that which runs by
 # itself, and then, when owned futures are cancelled, that which may wait for
 # them.
@@ -135,7 +141,7 @@ class TaskOwner:
     # make both slower.
     def __init__(self, *, name=None):
         self._name = name if name is None else str(name)
-        self._state = _State.NEW
+        self._state = _NEW
         self._loop = None
         # The task that has entered the block.
         self._host = None
@@ -168,13 +174,17 @@ class TaskOwner:
     def _begin(self, host):
         """The block is entered in the task *host*."""
         self._host = host
-        if (getattr(host, "_canceller", None) is not None
-                or host.cancelling()):
-            self._guard = guard = cancellation.enter_group(host)
-            if guard is not None:
-                self._node = guard.node
         self._errors = {}
-        self._state = _State.OPEN
+        self._state = _OPEN
+        if (self._cancel_called or host.cancelling()
+                or getattr(host, "_canceller", None) is not None):
+            self._look_around()
+
+    def _look_around(self):
+        """There may be scopes around, or someone may have said cancel()."""
+        self._guard = guard = cancellation.enter_group(self._host)
+        if guard is not None:
+            self._node = guard.node
         if self._cancel_called:
             self._abort()
 
@@ -317,7 +327,7 @@ class TaskOwner:
         The keyword arguments are those of asyncio.create_task().  A refusal
         raises RuntimeError, and closes *coro*.
         """
-        if self._state is not _State.OPEN or self._is_exiting:
+        if self._state is not _OPEN or self._is_exiting:
             self._check_task(coro)
         loop = self._loop
         create = loop.create_task
@@ -465,7 +475,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
         # What is owned and alive: of each kind a dict by id(), or by what is
         # registered.  Only _own() and _forget() change them.
         self._timers = {}
-        self._books = {_Kind.TASK: self._tasks, _Kind.TIMER: self._timers}
+        self._books = {_TASK: self._tasks, _TIMER: self._timers}
         # Those that are not done, if there was any.  Weak: whoever drops a
         # future has no use for it.
         self._futures = None
@@ -526,14 +536,14 @@ class Supervisor(TaskOwner, events._LoopProxy):
     # The block.
 
     async def __aenter__(self):
-        if self._state is not _State.NEW:
+        if self._state is not _NEW:
             raise RuntimeError(f"{self!r} has already been entered: create "
                                "another one")
         self._begin(self._current_task())
         return self
 
     async def __aexit__(self, exc_type, exc, traceback):
-        if self._is_exiting or self._state is _State.NEW:
+        if self._is_exiting or self._state is _NEW:
             raise RuntimeError(f"{self!r} cannot be left: it "
                                f"{_WHY_NOT.get(self._state, 'is left already')}")
         is_here = (events._get_running_loop() is self._loop
@@ -566,12 +576,12 @@ class Supervisor(TaskOwner, events._LoopProxy):
         """End if there is nothing to wait for or to release."""
         # Another thread may schedule something meanwhile.
         with self._lock:
-            if (self._state is not _State.OPEN or self._task_was_cancelled
+            if (self._state is not _OPEN or self._task_was_cancelled
                     or self._has_callbacks or self._has_machinery_callbacks
                     or self._futures is not None
                     or any(self._books.values())):
                 return False
-            self._state = _NEXT["end"][self._state]
+            self._state = _CLOSED
             return True
 
     def _current_task(self):
@@ -639,7 +649,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
 
     def _forget_all(self):
         # What holds a view still comes to the loop.
-        if self._state is not _State.CLOSED:
+        if self._state is not _CLOSED:
             self._go_on_from_crash()
             self._report_errors()
         self._forget_block()
@@ -880,7 +890,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
     # Callbacks.
 
     def call_soon(self, callback, *args, context=None):
-        if self._state is not _State.OPEN and self._check_callbacks():
+        if self._state is not _OPEN and self._check_callbacks():
             return self._cancelled(events.Handle(callback, args, self._loop,
                                                  context))
         self._has_callbacks = True
@@ -916,7 +926,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
         return timer
 
     def call_at(self, when, callback, *args, context=None):
-        if self._state is not _State.OPEN and self._check_callbacks():
+        if self._state is not _OPEN and self._check_callbacks():
             # Not every loop can be told that one was cancelled.
             return self._cancelled(events.TimerHandle(
                 when, callback, args, self._outer, context))

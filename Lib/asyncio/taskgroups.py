@@ -8,7 +8,8 @@ from . import exceptions
 from . import scopes
 from . import supervisors
 from . import tasks
-from .supervisors import _State, _close_coroutine, _name_of
+from .supervisors import (
+    _CLOSED, _NEW, _OPEN, _State, _close_coroutine, _name_of)
 
 
 class TaskGroup(supervisors.TaskOwner):
@@ -38,7 +39,7 @@ class TaskGroup(supervisors.TaskOwner):
         return f"<{' '.join(info)}>"
 
     async def __aenter__(self):
-        if self._state is not _State.NEW:
+        if self._state is not _NEW:
             raise RuntimeError(f"{self!r} has already been entered: create "
                                "another one")
         self._loop = self._owner_of_tasks = events.get_running_loop()
@@ -50,23 +51,29 @@ class TaskGroup(supervisors.TaskOwner):
         return self
 
     async def __aexit__(self, exc_type, exc, traceback):
-        if self._state is _State.NEW or self._state is _State.CLOSED:
+        if self._state is _NEW or self._state is _CLOSED:
             return False
         if self._is_exiting:
             raise RuntimeError(f"{self!r} is being left already: wait for "
                                "the task that does so")
         self._is_exiting = True
+        if (exc is None and not self._tasks and self._guard is None
+                and self._state is _OPEN):
+            # There is nothing to wait for, or to say.
+            self._state = _CLOSED
+            self._host = self._errors = None
+            return False
         try:
             if exc is not None:
                 self._take_in(exc)
                 self._abort()
             while self._tasks:
                 await self._until_changed()
-            if self._state is _State.OPEN and self._guard is None:
+            if self._state is _OPEN and self._guard is None:
                 return False  # There is nothing to say.
             return self._conclude(exc)
         finally:
-            self._state = _State.CLOSED
+            self._state = _CLOSED
             self._forget_block()
             exc = None
 

@@ -1135,10 +1135,10 @@ _FOR_CALLBACKS = _FOR_WORK | {_State.CLOSING}
 _FOR_CALLBACKS = _FOR_WORK
 """),
         ("a cancel() before the entry is forgotten", """\
-        self._state = _State.OPEN
+            self._node = guard.node
         if self._cancel_called:
 """, """\
-        self._state = _State.OPEN
+            self._node = guard.node
         if False:
 """),
         ("it can be left in another task", """\
@@ -1616,7 +1616,7 @@ _FOR_CALLBACKS = _FOR_WORK
     *_of(
         "taskgroups.py",
         ("a group can be entered twice", """\
-        if self._state is not _State.NEW:
+        if self._state is not _NEW:
             raise""", """\
         if False:
             raise"""),
@@ -1631,10 +1631,16 @@ _FOR_CALLBACKS = _FOR_WORK
                 await""", """\
             if False:
                 await"""),
-        ("scopes around are forgotten where nothing fails", """\
-            if self._state is _State.OPEN and self._guard is None:
+        ("an exit with tasks, or in scopes, is as simple as one without", """\
+        if (exc is None and not self._tasks and self._guard is None
+                and self._state is _OPEN):
 """, """\
-            if self._state is _State.OPEN:
+        if exc is None and self._state is _OPEN:
+"""),
+        ("scopes around are forgotten where nothing fails", """\
+            if self._state is _OPEN and self._guard is None:
+""", """\
+            if self._state is _OPEN:
 """),
         ("a group that shuts down takes tasks", """\
         elif self._state is _State.ABORTING:
