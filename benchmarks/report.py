@@ -244,7 +244,7 @@ def _notes(results):
              f"slower: at least {LEAST_PAIRS} pairs, the median and its "
              f"interval above {THRESHOLD}; faster: below its inverse; ?: too "
              "few pairs; over: both above the bound's limit."]
-    notes += [f"* asyncio has no scopes there; {key} is {ROWS[key].instead}"
+    notes += [f"* without ours, {key} is {ROWS[key].instead}"
               for key in results["rows"] if ROWS[key].instead]
     notes += [f"{name}: {what}" for name, what in results["versions"].items()]
     notes += [f"{key} on {implementation}: {error.splitlines()[-1]}"

@@ -41,7 +41,7 @@ SHORT_RECORDS = 1000
 
 # key: the stable name; aim: the greatest ratio to stock that is aimed at, or
 # None; loops: fixed number of loops, which a worker then runs once, or None
-# for a calibrated one; instead: what asyncio does where it has no scopes,
+# for a calibrated one; instead: what asyncio does where it lacks ours,
 # or None; functions: {implementation: `async (loops, repeats) -> list`}, of
 # which "asyncio" is for all those on asyncio that have none of their own.
 Row = namedtuple("Row", "key title unit aim inner loops instead functions")

@@ -152,7 +152,7 @@ def test_quantity_is_told_in_its_unit(value, unit, told):
 
 
 def test_only_rows_with_something_else_on_stock_have_a_note_of_it():
-    assert "no scopes there" not in report.text(made_up([1.0], [1.0]))
+    assert "* without ours" not in report.text(made_up([1.0], [1.0]))
     assert "scope-pass is `async with timeout(None): pass`" in report.text(
         made_up([1.0], [1.0], "scope-pass"))
 

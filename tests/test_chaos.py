@@ -89,6 +89,7 @@ BROKEN = """\
 import runpy, sys
 from asyncio import cancellation
 cancellation._PyNode.text = lambda node: "wrong"
+sys.path.insert(0, {folder!r})
 runpy.run_path({fuzzer!r}, run_name="__main__")
 """
 
@@ -109,7 +110,8 @@ def test_a_thousand_programs_of_scopes_do_what_the_rules_say(python):
 
 def test_the_fuzzer_of_scopes_tells_a_broken_rule(python, tmp_path):
     broken = tmp_path / "broken.py"
-    broken.write_text(BROKEN.format(fuzzer=str(FUZZERS / "scopes_chaos.py")))
+    broken.write_text(BROKEN.format(folder=str(FUZZERS),
+                                    fuzzer=str(FUZZERS / "scopes_chaos.py")))
     status, output, summary = fuzz(python, "--seed", 1, "--runs", 300,
                                    fuzzer=broken)
     assert status == 1

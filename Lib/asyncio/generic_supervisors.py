@@ -566,8 +566,8 @@ class _Server(events.AbstractServer):
 
     async def serve_forever(self):
         if self._forever is not None:
-            raise RuntimeError(f"server {self!r} is already being awaited on "
-                               "serve_forever()")
+            raise RuntimeError(f"{self!r} serves for ever already: cancel the "
+                               "call that does, or close it")
         self._check_closed()
         self._forever = self._supervisor._loop.create_future()
         try:

@@ -333,14 +333,16 @@ class TaskOwner:
         create = loop.create_task
         try:
             # That of a subclass may begin the task at once.
-            is_plain = (create.__func__ is _PLAIN_CREATE
-                        and loop._task_factory is None and not loop._debug)
+            begins_later = (create.__func__ is _PLAIN_CREATE
+                            and loop._task_factory is None
+                            and not loop._debug)
         except AttributeError:
-            is_plain = False  # Not asyncio's.
+            begins_later = False  # Not asyncio's.
         if kwargs and kwargs.get("context", loop) is None:
             # Not every loop's method has that argument.
             del kwargs["context"]
-        if not is_plain or self._node is not None or "eager_start" in kwargs:
+        if (not begins_later or self._node is not None
+                or "eager_start" in kwargs):
             return self._create_watched_task(coro, kwargs)
         # Nothing can happen before it is known.
         task = create(coro, **kwargs) if kwargs else create(coro)
@@ -1054,7 +1056,6 @@ class Supervisor(TaskOwner, events._LoopProxy):
 
     async def _create_server(self, name, args, kwargs):
         server = await self._call(name, args, kwargs)
-        # Its close() tells of its sockets.
         self._own(_Kind.SERVER, self._key_of_server(server), server)
         if self._state not in _FOR_WORK:
             _close_server(self, server)
@@ -1542,13 +1543,11 @@ class _View:
         _report(self._supervisor, context)
 
 
-
 class _OuterView(_View):
     """The loop of the callbacks that a supervisor owns."""
 
     __slots__ = ()
 
-    _Handle = _OwnedHandle
     _TimerHandle = _OwnedTimerHandle
 
     @_override
@@ -1556,6 +1555,12 @@ class _OuterView(_View):
         supervisor = self._supervisor
         supervisor._timers.pop(id(handle), None)
         supervisor._loop._timer_handle_cancelled(handle)
+
+    @_override
+    def _call_soon(self, callback, args, context):
+        handle = _from_caller(_OwnedHandle(callback, args, self, context))
+        self._ready.append(handle)
+        return handle
 
     @_override
     def _add_reader(self, fd, callback, *args):

@@ -13,11 +13,10 @@ it is printed shrunk, with the command that repeats it.
 # in scopes_programs.py and scopes_playing.py beside asyncio's tests.  What is
 # not promised, the order of timers that are late, is left out.
 
-import argparse
 import collections
-import json
-import shlex
 import sys
+
+import seeded
 
 from test.test_asyncio import scopes_playing
 from test.test_asyncio import scopes_programs
@@ -45,36 +44,24 @@ def run_one(checker, program, counts, verbose):
     if not differences:
         return []
     print(scopes_playing.report(checker, program))
-    print("repeat it with:", shlex.join([
-        sys.executable, "-B", __file__, "--seed", str(program.seed),
-        "--runs", "1", "--verbose"]))
+    print(seeded.how_to_repeat(__file__, program.seed))
     return [f"{kind}: expected {expected}, found {found}"
             for kind, (_, expected, found) in differences.items()]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--failures", type=int, default=1,
-                        help="end after so many")
-    parser.add_argument("--verbose", action="store_true")
-    options = parser.parse_args()
+    options = seeded.parse(__doc__)
     checker = scopes_playing.Checker()
     counts = {"kinds": collections.Counter(),
               "statements": collections.Counter()}
-    failures, seed = [], options.seed
-    while (seed < options.seed + options.runs
-           and len(failures) < options.failures):
+
+    def problems_of(seed):
         program = scopes_programs.generate(seed, ELEMENTS)
-        problems = run_one(checker, program, counts, options.verbose)
-        if problems:
-            failures.append({"seed": seed, "problems": problems})
-        seed += 1
-    checker.close()
-    print(json.dumps({"next": seed, "runs": seed - options.seed,
-                      "counts": counts, "failures": failures}))
-    return bool(failures)
+        return run_one(checker, program, counts, options.verbose)
+    try:
+        return seeded.run(options, problems_of, counts)
+    finally:
+        checker.close()
 
 
 if __name__ == "__main__":

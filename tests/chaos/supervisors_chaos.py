@@ -11,12 +11,10 @@ printed shrunk, with the command that repeats it.
 # How it works.  What a program is is in supervisors_programs.py; how one is
 # played, and what is checked then, in supervisors_playing.py.
 
-import argparse
 import collections
-import json
-import shlex
 import sys
 
+import seeded
 import supervisors_playing
 import supervisors_programs
 
@@ -50,25 +48,16 @@ def report(checker, program, problems):
     print(small)
     for problem in checker.problems(small) or problems:
         print("WRONG:", problem)
-    print("repeat it with:", shlex.join([
-        sys.executable, "-B", __file__, "--seed", str(program.seed),
-        "--runs", "1", "--verbose"]), flush=True)
+    print(seeded.how_to_repeat(__file__, program.seed), flush=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--failures", type=int, default=1,
-                        help="end after so many")
-    parser.add_argument("--verbose", action="store_true")
-    options = parser.parse_args()
+    options = seeded.parse(__doc__)
     checker = supervisors_playing.Checker()
     counts = {"statements": collections.Counter(),
               "programs": collections.Counter()}
-    failures, seed = [], options.seed
-    while (seed < options.seed + options.runs
-           and len(failures) < options.failures):
+
+    def problems_of(seed):
         program = supervisors_programs.generate(seed)
         counts["statements"].update(names_of([program.host, program.timers]))
         if options.verbose:
@@ -77,12 +66,11 @@ def main():
         counts["programs"]["wrong" if problems else "ok"] += 1
         if problems:
             report(checker, program, problems)
-            failures.append({"seed": seed, "problems": problems})
-        seed += 1
-    checker.close()
-    print(json.dumps({"next": seed, "runs": seed - options.seed,
-                      "counts": counts, "failures": failures}))
-    return bool(failures)
+        return problems
+    try:
+        return seeded.run(options, problems_of, counts)
+    finally:
+        checker.close()
 
 
 if __name__ == "__main__":

@@ -1589,14 +1589,16 @@ _FOR_CALLBACKS = _FOR_WORK
         return False
 """),
         ("a task that starts eagerly is known afterwards", """\
-        if not is_plain or self._node is not None or "eager_start" in kwargs:
+        if (not begins_later or self._node is not None
+                or "eager_start" in kwargs):
 """, """\
-        if not is_plain or self._node is not None:
+        if not begins_later or self._node is not None:
 """),
         ("a task is created as if the loop had no factory", """\
-                        and loop._task_factory is None and not loop._debug)
+                            and loop._task_factory is None
+                            and not loop._debug)
 """, """\
-                        and not loop._debug)
+                            and not loop._debug)
 """),
         ("errors beside an exit are told to nobody", """\
                 self._report_errors()

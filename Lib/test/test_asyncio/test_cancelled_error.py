@@ -541,13 +541,7 @@ class HandlerTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
             ended.append(exc.args)
             raise
 
-    async def test_cancelled_group_waits_for_its_members(self):
-        ended = []
-        async def work():
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.end_slowly(ended))
-                await asyncio.sleep(0)
-        working = asyncio.create_task(work())
+    async def assert_waits_when_cancelled_twice(self, working, ended):
         for _ in range(3):
             await asyncio.sleep(0)
         working.cancel('first')
@@ -556,6 +550,15 @@ class HandlerTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
         await asyncio.wait([working])
         self.assertTrue(working.cancelled())
         self.assertEqual(ended, [()])
+
+    async def test_cancelled_group_waits_for_its_members(self):
+        ended = []
+        async def work():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.end_slowly(ended))
+                await asyncio.sleep(0)
+        working = asyncio.create_task(work())
+        await self.assert_waits_when_cancelled_twice(working, ended)
 
     async def test_cancelled_start_waits_for_its_task(self):
         ended = []
@@ -565,14 +568,7 @@ class HandlerTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
             await group.start(begin)
         async with asyncio.TaskGroup() as group:
             working = asyncio.create_task(work(group))
-            for _ in range(3):
-                await asyncio.sleep(0)
-            working.cancel('first')
-            await asyncio.sleep(0)
-            working.cancel('second')
-            await asyncio.wait([working])
-            self.assertTrue(working.cancelled())
-            self.assertEqual(ended, [()])
+            await self.assert_waits_when_cancelled_twice(working, ended)
 
     async def test_cancelled_supervisor_waits_for_its_tasks(self):
         ended = []
@@ -582,14 +578,7 @@ class HandlerTests(LeakCheckMixin, unittest.IsolatedAsyncioTestCase):
                 supervisor.create_task(self.end_slowly(ended))
                 await asyncio.sleep(0)
         working = asyncio.create_task(work())
-        for _ in range(3):
-            await asyncio.sleep(0)
-        working.cancel('first')
-        await asyncio.sleep(0)
-        working.cancel('second')
-        await asyncio.wait([working])
-        self.assertTrue(working.cancelled())
-        self.assertEqual(ended, [()])
+        await self.assert_waits_when_cancelled_twice(working, ended)
 
     async def test_cancelled_call_of_a_supervisor_is_cancelled(self):
         loop = asyncio.get_running_loop()
