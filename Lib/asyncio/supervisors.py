@@ -124,24 +124,14 @@ class _Refusal(RuntimeError):
         self.supervisor = supervisor
 
 
-class TaskOwner:
-    """A block that owns tasks, and ends with them.
-
-    A task group is that, and a supervisor owns more.
-    """
-
-    # The message of the group of errors.
-    _errors_message = None
-    # The message of cancel().
-    _cancel_msg = None
-    # The host was asked to stop.
-    _has_asked = False
+class _PyTaskOwnerBase:
+    """What a task owner does for each of its tasks."""
 
     # What each block sets or looks at has no default in the class, which would
     # make both slower.
     def __init__(self, *, name=None):
         self._name = name if name is None else str(name)
-        self._state = _NEW
+        self._state = self._NEW
         self._loop = None
         # The task that has entered the block.
         self._host = None
@@ -168,6 +158,80 @@ class TaskOwner:
         # What hears of the tasks as their loop would; its call_soon() and so
         # on.  None if it is still to be made, by _inner.
         self._owner_of_tasks = None
+        # What is called for each task that is done: None, or it is made once,
+        # so that the owner knows it.
+        self._task_callback = None
+        # Tasks of which the next one that is told of tells, or None.
+        self._returned = None
+
+    def create_task(self, coro, **kwargs):
+        """Start a task that is owned; return it.
+
+        The keyword arguments are those of asyncio.create_task().  A refusal
+        raises RuntimeError, and closes *coro*.
+        """
+        # The one in C does that only if it is needed.
+        return self._create_carefully(coro, **kwargs)
+
+    def _take(self, task):
+        """Note a new task, and hear of its end."""
+        self._tasks.add(task)
+        owner = self._owner_of_tasks
+        try:
+            # Its exit is its result: what it belongs to is cleaned up first.
+            task._asyncio_owner = self._inner if owner is None else owner
+        except AttributeError:
+            pass  # Of a foreign class with slots.
+        task.add_done_callback(self._task_callback or self._on_task_done)
+
+    def _note_return(self, task):
+        """A task has ended; return true if nothing is to be called for it.
+
+        Of tasks that return in one pass, only the first has its callback
+        scheduled.
+        """
+        if task.cancelled() or task.exception() is not None:
+            return False
+        if self._returned is None:
+            self._returned = []
+            return False
+        self._returned.append(task)
+        return True
+
+    def _on_task_done(self, task):
+        self._tasks.discard(task)
+        if self._returned is not None:
+            self._tasks.difference_update(self._returned)
+            self._returned = None
+        if not self._tasks and self._wake is not None:
+            self._changed()
+        self._task_ended(task)
+
+
+try:
+    from _asyncio import _TaskOwnerBase
+except ImportError:
+    _TaskOwnerBase = _PyTaskOwnerBase
+
+
+class TaskOwner(_TaskOwnerBase):
+    """A block that owns tasks, and ends with them.
+
+    A task group is that, and a supervisor owns more.
+    """
+
+    # What the base in C looks up: states, and what makes a task that begins in
+    # a later pass of the loop.
+    _NEW = _NEW
+    _OPEN = _OPEN
+    _PLAIN_CREATE = base_events.BaseEventLoop.create_task
+
+    # The message of the group of errors.
+    _errors_message = None
+    # The message of cancel().
+    _cancel_msg = None
+    # The host was asked to stop.
+    _has_asked = False
 
     # The block.
 
@@ -321,50 +385,19 @@ class TaskOwner:
 
     # Tasks.
 
-    def create_task(self, coro, **kwargs):
-        """Start a task that is owned; return it.
-
-        The keyword arguments are those of asyncio.create_task().  A refusal
-        raises RuntimeError, and closes *coro*.
-        """
+    def _create_carefully(self, coro, **kwargs):
+        """Create a task that is known before its first step."""
         if self._state is not _OPEN or self._is_exiting:
             self._check_task(coro)
-        loop = self._loop
-        create = loop.create_task
-        try:
-            # That of a subclass may begin the task at once.
-            begins_later = (create.__func__ is _PLAIN_CREATE
-                            and loop._task_factory is None
-                            and not loop._debug)
-        except AttributeError:
-            begins_later = False  # Not asyncio's.
-        if kwargs and kwargs.get("context", loop) is None:
+        if kwargs.get("context", self) is None:
             # Not every loop's method has that argument.
             del kwargs["context"]
-        if (not begins_later or self._node is not None
-                or "eager_start" in kwargs):
-            return self._create_watched_task(coro, kwargs)
-        # Nothing can happen before it is known.
-        task = create(coro, **kwargs) if kwargs else create(coro)
-        # As _adopt() does.
-        self._tasks.add(task)
-        owner = self._owner_of_tasks
-        try:
-            task._asyncio_owner = self._inner if owner is None else owner
-        except AttributeError:
-            pass
-        task.add_done_callback(self._on_task_done)
-        return task
-
-    def _create_watched_task(self, coro, kwargs):
-        """Create a task that is known before its first step."""
         adopter = _Adopter(self)
         task = cancellation.create_below(adopter, self._loop.create_task,
                                          coro, **kwargs)
         if adopter.came_late:
             _release_task(self, task)
-        if getattr(task, "_source_traceback", None):
-            del task._source_traceback[-2:]
+        _forget_our_frames(task)
         try:
             return task
         finally:
@@ -377,23 +410,11 @@ class TaskOwner:
 
     def _adopt(self, task):
         """Take a new task, before its first step."""
-        self._tasks.add(task)
-        owner = self._owner_of_tasks
-        try:
-            # Its exit is its result: what it belongs to is cleaned up first.
-            task._asyncio_owner = self._inner if owner is None else owner
-        except AttributeError:
-            pass  # Of a foreign class with slots.
+        self._take(task)
         if self._node is not None:
             self._node.adopt(task)
-        task.add_done_callback(self._on_task_done)
 
-    def _on_task_done(self, task):
-        self._tasks.discard(task)
-        if not self._tasks:
-            wake = self._wake
-            if wake is not None and not wake.done():
-                wake.set_result(None)
+    def _task_ended(self, task):
         if task.cancelled():
             self._task_was_cancelled = True
         elif (exc := task.exception()) is not None:
@@ -417,6 +438,13 @@ class TaskOwner:
         self._abort()
 
 
+def _forget_our_frames(task):
+    """In debug mode: the task was made by who has called this module."""
+    stack = getattr(task, "_source_traceback", None)
+    while stack and stack[-1].filename == TaskOwner._abort.__code__.co_filename:
+        del stack[-1]
+
+
 def _close_coroutine(coro):
     # What is refused may be none.
     if coroutines.iscoroutine(coro):
@@ -427,10 +455,6 @@ def _name_of(task):
     # What a factory or a loop makes may be a future.
     get_name = getattr(task, "get_name", None)
     return type(task).__name__ if get_name is None else get_name()
-
-
-# Makes a task that begins in a later pass of the loop.
-_PLAIN_CREATE = base_events.BaseEventLoop.create_task
 
 
 class _Adopter:
@@ -458,6 +482,12 @@ class Supervisor(TaskOwner, events._LoopProxy):
     after it has ended, and while it closes down for all but callbacks, timers
     and futures.
     """
+
+    # Found in less time than in a dictionary.
+    __slots__ = ("_failure_handler", "_timers", "_books", "_futures",
+                 "_outer_view", "_is_plain", "_lock", "_drops",
+                 "_has_callbacks", "_has_machinery_callbacks",
+                 "_has_layer_callbacks")
 
     _errors_message = "unhandled errors in a supervisor"
     # These are of what is not simply left.
@@ -520,6 +550,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
     def _inner(self):
         if self._owner_of_tasks is None:
             self._owner_of_tasks = self._make_inner()
+            self._task_callback = self._on_task_done
         return self._owner_of_tasks
 
     def _make_outer(self):
@@ -657,6 +688,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
         self._forget_block()
         self._books.clear()
         self._outer_view = self._owner_of_tasks = self._futures = None
+        self._task_callback = None
 
     def _go_on_from_crash(self):
         """The exit was cut short: its task was closed, or a bug raised."""
@@ -1597,6 +1629,9 @@ class _InnerView(_View):
         supervisor = self._supervisor
         loop = supervisor._loop
         if supervisor._is_plain and not loop._debug and not loop._closed:
+            if (callback is supervisor._task_callback
+                    and supervisor._note_return(*args)):
+                return None
             supervisor._has_machinery_callbacks = True
             if context is None:
                 # It is not the callback of a future.

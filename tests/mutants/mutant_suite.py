@@ -28,6 +28,7 @@ SUITES = {
     # One kind of selector will do.  The matrix comes last: it is long.
     "supervisors": (
         ("test_task_owner", ("CLazy", "PyEager")),
+        ("test_task_owner_base", ("Py", "Supervisor")),
         ("test_taskgroup_methods", ("CLazy", "PyEager", "Plain")),
         ("test_taskgroup_scopes", ("CLazy", "PyEager")),
         ("test_supervisors", ("CLazy", "PyEager", "Api", "Loop", "Thread")),

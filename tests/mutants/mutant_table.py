@@ -1423,15 +1423,9 @@ _FOR_CALLBACKS = _FOR_WORK
             raise _Refusal(self)
 """),
         ("callbacks of tasks are not owned", """\
-        try:
             task._asyncio_owner = self._inner if owner is None else owner
-        except AttributeError:
-            pass
-        task.add_done_callback(self._on_task_done)
-        return task
 """, """\
-        task.add_done_callback(self._on_task_done)
-        return task
+            pass
 """),
         ("scopes around do not reach its tasks", """\
             self._node.adopt(task)
@@ -1588,17 +1582,46 @@ _FOR_CALLBACKS = _FOR_WORK
 """, """\
         return False
 """),
-        ("a task that starts eagerly is known afterwards", """\
-        if (not begins_later or self._node is not None
-                or "eager_start" in kwargs):
+        ("nothing is called for tasks that fail with others", """\
+        if task.cancelled() or task.exception() is not None:
+            return False
+        if self._returned is None:
 """, """\
-        if not begins_later or self._node is not None:
+        if self._returned is None:
 """),
-        ("a task is created as if the loop had no factory", """\
-                            and loop._task_factory is None
-                            and not loop._debug)
+        ("nothing is called for the first task that returns", """\
+            self._returned = []
+            return False
 """, """\
-                            and not loop._debug)
+            self._returned = []
+"""),
+        ("tasks that return in one pass are told of one by one", """\
+        self._returned.append(task)
+        return True
+""", """\
+        return False
+"""),
+        ("tasks that have returned with others stay", """\
+            self._tasks.difference_update(self._returned)
+            self._returned = None
+""", """\
+            self._returned = None
+"""),
+        ("tasks that will return are told of by those that have", """\
+            self._tasks.difference_update(self._returned)
+            self._returned = None
+""", """\
+            self._tasks.difference_update(self._returned)
+"""),
+        ("the exit is not told that the last task has gone", """\
+        if not self._tasks and self._wake is not None:
+            self._changed()
+""", """\
+"""),
+        ("the exit is told of each task", """\
+        if not self._tasks and self._wake is not None:
+""", """\
+        if self._wake is not None:
 """),
         ("errors beside an exit are told to nobody", """\
                 self._report_errors()

@@ -428,22 +428,26 @@ def refusing(base):
     return Refusing
 
 
-class _Ordered(dict):
-    """A set that keeps the order."""
-
-    def add(self, item):
-        self[item] = None
-
-    def discard(self, item):
-        self.pop(item, None)
-
-
 class OrderedGroup(asyncio.TaskGroup):
     """A group that cancels its tasks in their order."""
 
     def __init__(self):
         super().__init__()
-        self._tasks = _Ordered()
+        self.numbers = {}
+
+    def create_task(self, coro, **kwargs):
+        task = super().create_task(coro, **kwargs)
+        self.numbers.setdefault(task, len(self.numbers))
+        return task
+
+    def _adopt(self, task):
+        # A task that begins at once may create others.
+        self.numbers[task] = len(self.numbers)
+        super()._adopt(task)
+
+    def _release_each(self, release, things):
+        return super()._release_each(
+            release, sorted(things, key=self.numbers.get))
 
 
 class AsyncioWorld(World):

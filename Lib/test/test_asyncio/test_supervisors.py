@@ -1306,7 +1306,8 @@ globals().update(scopes_support.kinds("SupervisorTests", SupervisorTests))
 class ApiTests(unittest.TestCase):
 
     def test_every_method_of_a_loop_is_classified(self):
-        written_out = {*vars(supervisors.TaskOwner),
+        written_out = {*vars(supervisors._TaskOwnerBase),
+                       *vars(supervisors.TaskOwner),
                        *vars(supervisors.Supervisor)}
         for name in dir(asyncio.AbstractEventLoop):
             if not name.startswith("__"):
@@ -1502,10 +1503,16 @@ class ThreadTests(unittest.TestCase):
     def test_threads_that_schedule_callbacks_while_it_ends(self):
         counts = itertools.count()
 
-        def hammer(sup, refused, stop):
+        def run(room):
+            next(counts)
+            room.release()
+
+        def hammer(sup, refused, stop, room):
             while not stop.is_set():
+                # Else each pass of the loop can be longer than the one before.
+                room.acquire(timeout=0.01)
                 try:
-                    sup.call_soon_threadsafe(next, counts)
+                    sup.call_soon_threadsafe(run, room)
                 except RuntimeError as exc:
                     if "has ended" in str(exc):
                         refused.append(exc)
@@ -1513,10 +1520,11 @@ class ThreadTests(unittest.TestCase):
 
         async def main(fails):
             refused, stop = [], threading.Event()
+            room = threading.Semaphore(1000)
             try:
                 async with asyncio.get_running_loop().create_supervisor() as s:
                     threads = [threading.Thread(target=hammer,
-                                                args=(s, refused, stop))
+                                                args=(s, refused, stop, room))
                                for _ in range(8)]
                     for thread in threads:
                         thread.start()

@@ -1,0 +1,338 @@
+"""What task groups and supervisors do for each of their tasks."""
+
+import asyncio
+import contextvars
+import functools
+import gc
+import unittest
+import weakref
+from asyncio import base_events
+from asyncio import supervisors
+from asyncio import tasks
+from test.test_asyncio import scopes_support
+
+
+def tearDownModule():
+    asyncio.set_event_loop_policy(None)
+
+
+class TestCase(scopes_support.VirtualClockTestCase, unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.loop.set_task_factory(None)
+
+
+class OwnerTests:
+    """The fields, and what is done for a task, from C and Python."""
+
+    def make(self, **kwargs):
+        """Return an owner that is open, with a log of what is called."""
+        class Owner(self.Base):
+            _NEW = "new"
+            _OPEN = "open"
+            _PLAIN_CREATE = base_events.BaseEventLoop.create_task
+
+            def __getattr__(self, name):
+                if name == "_inner":
+                    return self._loop
+                raise AttributeError(name)
+
+            def _create_carefully(self, coro, **kwargs):
+                log.append("created carefully")
+                task = self._loop.create_task(coro, **kwargs)
+                self._take(task)
+                return task
+
+            def _changed(self):
+                log.append("changed")
+
+            def _task_ended(self, task):
+                if isinstance(task, asyncio.Task):
+                    log.append(f"{task.get_name()} ended")
+
+        self.log = log = []
+        owner = Owner(**kwargs)
+        owner._loop = self.loop
+        owner._state = "open"
+        return owner
+
+    async def returns(self):
+        pass
+
+    def run_passes(self):
+        self.run_in_loop(self.pass_often())
+
+    async def pass_often(self):
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    def test_fields(self):
+        owner = self.Base.__new__(type("Owner", (self.Base,), {"_NEW": "new"}))
+        for _ in "twice":
+            self.assertIsNone(owner.__init__(name=7))
+            self.assertEqual((owner._name, owner._state, owner._tasks),
+                             ("7", "new", set()))
+            for name in ("_task_was_cancelled", "_cancel_called",
+                         "_is_exiting"):
+                self.assertIs(getattr(owner, name), False, name)
+            for name in ("_loop", "_host", "_guard", "_node", "_errors",
+                         "_base_error", "_cancelled_error", "_wake",
+                         "_owner_of_tasks", "_task_callback", "_returned"):
+                self.assertIsNone(getattr(owner, name), name)
+            owner._is_exiting = True
+            owner._errors = {}
+        self.assertIsNone(self.make()._name)
+
+    def test_bad_arguments(self):
+        for args, kwargs in (["name"], {}), ([], {"nam": "name"}):
+            with self.subTest(args=args, kwargs=kwargs):
+                with self.assertRaises(TypeError):
+                    supervisors.TaskOwner(*args, **kwargs)
+
+    def test_a_name_without_text(self):
+        class Name:
+            def __str__(self):
+                1 / 0
+
+        with self.assertRaises(ZeroDivisionError):
+            self.make(name=Name())
+
+    def test_without_init(self):
+        owner = object.__new__(type("Owner", (self.Base,),
+                                    {"_create_carefully": None}))
+        with self.assertRaises(AttributeError):
+            owner._state
+        with self.assertRaises((AttributeError, TypeError)):
+            owner.create_task(None)
+        for method in owner._take, owner._on_task_done:
+            with self.subTest(method=method), self.assertRaises(Exception):
+                method(self.loop.create_future())
+
+    def test_a_task_is_owned_until_it_has_ended(self):
+        owner = self.make()
+        task = owner.create_task(self.returns(), name="task")
+        self.assertEqual(owner._tasks, {task})
+        self.assertIs(task._asyncio_owner, self.loop)
+        self.assertEqual(task.get_name(), "task")
+        self.run_passes()
+        self.assertEqual(owner._tasks, set())
+        self.assertNotIn("changed", self.log)
+
+    def test_who_is_told_last(self):
+        owner = self.make()
+        owner._wake = self.loop.create_future()
+        for _ in range(2):
+            owner.create_task(self.returns())
+        self.run_passes()
+        self.assertEqual(self.log.count("changed"), 1)
+
+    def test_who_schedules_the_callbacks(self):
+        owner = self.make()
+        owner._owner_of_tasks = other = functools.partial(print)
+        other.call_soon = self.loop.call_soon
+        task = owner.create_task(self.returns())
+        self.assertIs(task._asyncio_owner, other)
+        self.run_passes()
+
+    def test_other_ends_are_told_of(self):
+        async def fails():
+            1 / 0
+
+        owner = self.make()
+        failing = owner.create_task(fails(), name="failing")
+        cancelled = owner.create_task(asyncio.sleep(9), name="cancelled")
+        cancelled.cancel()
+        self.run_passes()
+        self.assertIn("failing ended", self.log)
+        self.assertIn("cancelled ended", self.log)
+        self.assertIsInstance(failing.exception(), ZeroDivisionError)
+
+    def test_what_has_no_owner_attribute(self):
+        class Slots(asyncio.Future):
+            def __setattr__(self, name, value):
+                raise AttributeError(name)
+
+        owner = self.make()
+        future = Slots(loop=self.loop)
+        owner._take(future)
+        self.assertIn(future, owner._tasks)
+        future.set_result(None)
+        self.run_passes()
+        self.assertEqual(owner._tasks, set())
+
+    def test_an_owner_that_cannot_be_made(self):
+        class Owner(type(self.make())):
+            @property
+            def _inner(self):
+                1 / 0
+
+        owner = Owner()
+        owner._loop = self.loop
+        owner._state = "open"
+        with self.assertRaises(ZeroDivisionError):
+            owner._take(asyncio.Future(loop=self.loop))
+
+    def test_those_that_return_in_one_pass_are_told_of_at_once(self):
+        owner = self.make()
+        ended = [self.loop.create_task(self.returns()) for _ in range(3)]
+        owner._tasks.update(ended)
+        self.run_passes()
+        self.assertEqual([owner._note_return(task) for task in ended],
+                         [False, True, True])
+        owner._wake = self.loop.create_future()
+        owner._on_task_done(ended[0])
+        self.assertEqual((owner._tasks, self.log.count("changed")), (set(), 1))
+        self.assertIs(owner._note_return(ended[1]), False)
+
+    def test_those_that_fail_are_told_of_one_by_one(self):
+        owner = self.make()
+        ended = [self.loop.create_future() for _ in range(3)]
+        ended[0].set_result(None)
+        ended[1].cancel()
+        ended[2].set_exception(ZeroDivisionError())
+        owner._note_return(self.loop.run_until_complete(self.ended_task()))
+        for future in ended[1:]:
+            self.assertIs(owner._note_return(future), False)
+        self.assertIsInstance(ended[2].exception(), ZeroDivisionError)
+
+    async def ended_task(self):
+        task = asyncio.create_task(self.returns())
+        await task
+        return task
+
+    def test_one_callback_for_all_tasks(self):
+        owner = self.make()
+        called = []
+        owner._task_callback = called.append
+        task = owner.create_task(self.returns())
+        self.run_passes()
+        self.assertEqual(called, [task])
+
+    def test_no_garbage(self):
+        owner = self.make()
+        owner._errors = {1: owner}
+        known = weakref.ref(owner)
+        del owner
+        gc.collect()
+        self.assertIsNone(known())
+
+
+class COwnerTests(OwnerTests):
+    """When a task is created without further ado."""
+
+    def created_directly(self, owner, **kwargs):
+        task = owner.create_task(self.returns(), **kwargs)
+        self.assertIn(task, owner._tasks)
+        self.run_passes()
+        return "created carefully" not in self.log
+
+    def test_directly(self):
+        self.assertTrue(self.created_directly(self.make()))
+        self.assertTrue(self.created_directly(self.make(), name="x"))
+
+    def test_by_keyword(self):
+        owner = self.make()
+        owner.create_task(coro=self.returns())
+        self.assertEqual(self.log, ["created carefully"])
+        self.run_passes()
+
+    def test_with_other_arguments(self):
+        for kwargs in ({"context": contextvars.copy_context()},
+                       {"name": "x", "context": None}):
+            with self.subTest(kwargs=kwargs):
+                self.assertFalse(self.created_directly(self.make(), **kwargs))
+
+    def test_without_or_with_too_many_arguments(self):
+        owner = self.make()
+        with self.assertRaises(TypeError):
+            owner.create_task()
+        with self.assertRaises(TypeError):
+            owner.create_task(None, None)
+
+    def test_in_other_states(self):
+        for field, value in (("_state", "closed"), ("_is_exiting", True),
+                             ("_node", object())):
+            with self.subTest(field=field):
+                owner = self.make()
+                setattr(owner, field, value)
+                self.assertFalse(self.created_directly(owner))
+
+    def test_by_a_factory_or_in_debug_mode(self):
+        owner = self.make()
+        self.loop.set_task_factory(lambda loop, coro, **kwargs:
+                                   tasks.Task(coro, loop=loop, **kwargs))
+        self.assertFalse(self.created_directly(owner))
+        self.loop.set_task_factory(None)
+        owner = self.make()
+        self.loop.set_debug(True)
+        self.assertFalse(self.created_directly(owner))
+
+    def test_by_a_method_of_the_loops_own(self):
+        plain = self.loop.create_task
+        for method in (lambda coro, **kwargs: plain(coro, **kwargs),
+                       functools.partial(plain)):
+            with self.subTest(method=method):
+                self.loop.create_task = method
+                self.assertFalse(self.created_directly(self.make()))
+        del self.loop.create_task
+
+    def test_an_error_in_creating(self):
+        owner = self.make()
+        with self.assertRaisesRegex(TypeError, "a coroutine was expected"):
+            owner.create_task(7)
+        self.assertEqual(owner._tasks, set())
+
+    def test_a_class_without_its_constants(self):
+        with self.assertRaisesRegex(TypeError, "_NEW"):
+            self.Base()
+
+
+class PyTests(OwnerTests, TestCase):
+    Base = supervisors._PyTaskOwnerBase
+
+
+@unittest.skipIf(supervisors._TaskOwnerBase is supervisors._PyTaskOwnerBase,
+                 "requires the C _asyncio module")
+class CTests(COwnerTests, TestCase):
+    Base = supervisors._TaskOwnerBase
+
+
+class SupervisorTests(TestCase):
+
+    def test_tasks_that_return_in_one_pass_need_one_callback(self):
+        async def nothing():
+            pass
+
+        async def main(count):
+            loop = asyncio.get_running_loop()
+            async with loop.create_supervisor() as sup:
+                for _ in range(count):
+                    sup.create_task(nothing())
+                await asyncio.sleep(0)
+                # This task is what else is ready.
+                ready = len(loop._ready)
+                self.assertEqual(len(sup.owned()), count)
+                await asyncio.sleep(0)
+                self.assertEqual(sup.owned(), [])
+                return ready
+        # On a virtual clock, loops schedule otherwise than asyncio's.
+        self.assertEqual(asyncio.run(main(100), debug=False),
+                         asyncio.run(main(1), debug=False))
+
+    def test_callbacks_of_the_tasks_run_before_the_block_ends(self):
+        async def nothing():
+            pass
+
+        async def main():
+            log = []
+            async with asyncio.get_running_loop().create_supervisor() as sup:
+                for number in range(3):
+                    sup.create_task(nothing()).add_done_callback(
+                        lambda task, number=number: log.append(number))
+            return log
+        self.assertEqual(asyncio.run(main(), debug=False), [0, 1, 2])
+
+
+if __name__ == "__main__":
+    unittest.main()
