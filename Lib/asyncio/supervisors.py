@@ -17,6 +17,7 @@ from . import cancellation
 from . import coroutines
 from . import events
 from . import exceptions
+from . import futures
 from . import sslproto
 from . import tasks
 from . import transports
@@ -1489,6 +1490,14 @@ def _from_caller(made):
     return made
 
 
+def _is_of_future(args):
+    """Ask if a callback without a context is that of a future.
+
+    The one in Python schedules it so if it is done already.
+    """
+    return len(args) == 1 and futures.isfuture(args[0])
+
+
 def _self_of_callback(exc):
     """Return whose method a handle has called that raised *exc*, or None."""
     # The first frame is the handle's.
@@ -1633,8 +1642,7 @@ class _InnerView(_View):
                     and supervisor._note_return(*args)):
                 return None
             supervisor._has_machinery_callbacks = True
-            if context is None:
-                # It is not the callback of a future.
+            if context is None and not _is_of_future(args):
                 supervisor._has_layer_callbacks = True
             handle = events.Handle(callback, args, self, context)
             loop._ready.append(handle)
@@ -1670,7 +1678,7 @@ class _InnerView(_View):
     @_override
     def _call_soon(self, callback, args, context):
         self._supervisor._has_machinery_callbacks = True
-        if context is None:
+        if context is None and not _is_of_future(args):
             self._supervisor._has_layer_callbacks = True
         return _from_caller(super()._call_soon(callback, args, context))
 

@@ -192,9 +192,21 @@ set_owner(OwnerState *names, OwnerObject *self, PyObject *task)
 }
 
 static int
+check_init(OwnerObject *self)
+{
+    if (self->tasks == NULL) {
+        PyErr_Format(PyExc_AttributeError,
+                     "%s.__init__() has not been called",
+                     Py_TYPE(self)->tp_name);
+        return -1;
+    }
+    return 0;
+}
+
+static int
 take(OwnerState *names, OwnerObject *self, PyObject *task)
 {
-    if (self->tasks == NULL || PySet_Add(self->tasks, task) < 0
+    if (check_init(self) < 0 || PySet_Add(self->tasks, task) < 0
         || set_owner(names, self, task) < 0) {
         return -1;
     }
@@ -342,7 +354,7 @@ _asyncio__TaskOwnerBase__on_task_done(OwnerObject *self, PyObject *task)
 {
     PyObject *module = module_of(self);
     OwnerState *names = asyncio_owner_state(module);
-    if (self->tasks == NULL || PySet_Discard(self->tasks, task) < 0
+    if (check_init(self) < 0 || PySet_Discard(self->tasks, task) < 0
         || forget_returned(self) < 0) {
         return NULL;
     }
