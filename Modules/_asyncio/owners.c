@@ -144,13 +144,11 @@ _asyncio__TaskOwnerBase___init___impl(OwnerObject *self, PyObject *name)
 }
 
 /* Return a bound method of the loop that makes a task which begins in a later
-   pass; NULL, perhaps without an exception, if there is none, or more is to be
-   known of the task.  */
+   pass; NULL, perhaps without an exception, if there is none.  */
 static PyObject *
 plain_create(OwnerState *names, OwnerObject *self)
 {
-    if (self->loop == NULL || !Py_IsNone(self->node)
-        || !Py_IsFalse(self->is_exiting)
+    if (self->loop == NULL || !Py_IsFalse(self->is_exiting)
         || is_constant(self, self->state, names->OPEN) < 1) {
         return NULL;
     }
@@ -224,6 +222,20 @@ take(OwnerState *names, OwnerObject *self, PyObject *task)
     return res;
 }
 
+/* Let the scopes around the block reach a new task.  */
+static int
+put_below(OwnerState *names, OwnerObject *self, PyObject *task)
+{
+    if (is_none(self->node)) {
+        return 0;
+    }
+    PyObject *node = Py_NewRef(self->node);
+    int res = call_and_forget(PyObject_CallMethodOneArg(node, names->adopt,
+                                                        task));
+    Py_DECREF(node);
+    return res;
+}
+
 /*[clinic input]
 _asyncio._TaskOwnerBase._take
 
@@ -283,7 +295,8 @@ owner_create_task(OwnerObject *self, PyObject *const *args, Py_ssize_t nargs,
     }
     PyObject *task = PyObject_Vectorcall(create, args, nargs, kwnames);
     Py_DECREF(create);
-    if (task != NULL && take(names, self, task) < 0) {
+    if (task != NULL && (take(names, self, task) < 0
+                         || put_below(names, self, task) < 0)) {
         Py_CLEAR(task);
     }
     return task;
@@ -304,7 +317,7 @@ static PyObject *
 _asyncio__TaskOwnerBase__note_return(OwnerObject *self, PyObject *task)
 /*[clinic end generated code: output=334e00ec26136276 input=e4e17d5688f3058e]*/
 {
-    if (!asyncio_task_has_returned(module_of(self), task)) {
+    if (asyncio_task_end(module_of(self), task) != TASK_RETURNED) {
         Py_RETURN_FALSE;
     }
     if (is_none(self->returned)) {
@@ -363,11 +376,16 @@ _asyncio__TaskOwnerBase__on_task_done(OwnerObject *self, PyObject *task)
                (PyObject *)self, names->changed)) < 0) {
         return NULL;
     }
-    if (asyncio_task_has_returned(module, task)) {
+    switch (asyncio_task_end(module, task)) {
+    case TASK_RETURNED:
         Py_RETURN_NONE;
+    case TASK_CANCELLED:
+        Py_XSETREF(self->task_was_cancelled, Py_NewRef(Py_True));
+        Py_RETURN_NONE;
+    default:
+        return PyObject_CallMethodOneArg((PyObject *)self, names->task_ended,
+                                         task);
     }
-    return PyObject_CallMethodOneArg((PyObject *)self, names->task_ended,
-                                     task);
 }
 
 static int
@@ -439,6 +457,7 @@ static const struct {
     NAME(OPEN, "_OPEN"),
     NAME(PLAIN_CREATE, "_PLAIN_CREATE"),
     NAME(add_done_callback, "add_done_callback"),
+    NAME(adopt, "adopt"),
     NAME(asyncio_owner, "_asyncio_owner"),
     NAME(changed, "_changed"),
     NAME(create_carefully, "_create_carefully"),

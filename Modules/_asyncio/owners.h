@@ -11,6 +11,7 @@ typedef struct {
     PyObject *OPEN;
     PyObject *PLAIN_CREATE;
     PyObject *add_done_callback;
+    PyObject *adopt;
     PyObject *asyncio_owner;
     PyObject *changed;
     PyObject *create_carefully;
@@ -31,7 +32,12 @@ void asyncio_owners_clear(OwnerState *state);
 OwnerState *asyncio_owner_state(PyObject *module);
 /* Set _asyncio_owner of a plain Task in C; return 0 for anything else.  */
 int asyncio_task_set_owner(PyObject *module, PyObject *task, PyObject *owner);
-/* Ask if it is a Task in C that has returned.  */
-int asyncio_task_has_returned(PyObject *module, PyObject *task);
+/* How a plain Task in C has ended.  */
+typedef enum {
+    TASK_RETURNED,
+    TASK_CANCELLED,
+    TASK_OTHERWISE,     /* or it is something else */
+} task_end;
+task_end asyncio_task_end(PyObject *module, PyObject *task);
 
 #endif  /* !Py_ASYNCIO_OWNERS_H */

@@ -473,11 +473,15 @@ class AsyncioWorld(World):
         self.loop = ProgramLoop()
         self.loop.set_exception_handler(
             lambda loop, context: unhandled.append(context))
-        factory = asyncio.create_eager_task_factory(self.Task)
-        if not self.eager:
-            def factory(loop, coro, **kwargs):
-                return self.Task(coro, loop=loop, **kwargs)
-        self.loop.set_task_factory(factory)
+        self.loop.set_task_factory(self.task_factory())
+
+    def task_factory(self):
+        if self.eager:
+            return asyncio.create_eager_task_factory(self.Task)
+        if self.Task is asyncio.Task:
+            return None  # The loop makes it, too.
+        return lambda loop, coro, **kwargs: self.Task(coro, loop=loop,
+                                                      **kwargs)
 
     def replace_loop(self):
         """Go on after a program that has broken it."""

@@ -137,7 +137,7 @@ class VirtualClockTestCase:
         if self.eager:
             self.loop.set_task_factory(
                 asyncio.create_eager_task_factory(self.Task))
-        else:
+        elif self.Task is not asyncio.Task:
             self.loop.set_task_factory(
                 lambda loop, coro, **kwargs: self.Task(coro, loop=loop,
                                                        **kwargs))
