@@ -528,16 +528,24 @@ class _Rules:
         freed = self._take(self.held, False)
         if not freed:
             return
-        task, msg = self.task, freed[-1].msg
-        future = task._fut_waiter
-        if future is not None and future.cancel(msg=msg):
-            self.told = True
-            return
-        for request in freed:
+        msg = freed[-1].msg
+        future = self.task._fut_waiter
+        told = False
+        try:
+            told = future is not None and future.cancel(msg=msg)
+        finally:
+            # After an error it is not lost either.
+            if told:
+                self.told = True
+            else:
+                self._let_pend(freed, msg)
+
+    def _let_pend(self, requests, msg):
+        for request in requests:
             request.released = True
-        self.pending.extend(freed)
-        task._must_cancel = True
-        task._cancel_message = msg
+        self.pending.extend(requests)
+        self.task._must_cancel = True
+        self.task._cancel_message = msg
 
     def take_pending(self):
         """Return the CancelledError that is due where the task runs now."""

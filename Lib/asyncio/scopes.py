@@ -391,11 +391,10 @@ def _set_shield(scope, value):
     node.hides = node.holds = value
     if scope._state is not _State.OPEN:
         return
-    if value:
-        _put_up_shield(scope)
-    else:
-        scope._canceller.release()
-    node.update()
+    # An error of one does not keep the other from being done.
+    cancellation.call_all((
+        functools.partial(_put_up_shield, scope) if value
+        else scope._canceller.release, node.update))
 
 
 def _put_up_shield(scope):
@@ -448,7 +447,12 @@ def _without_cancellation(exc):
         return None
     if isinstance(exc, BaseExceptionGroup):
         cancelled, rest = exc.split(exceptions.CancelledError)
-        return exc if cancelled is None else rest
+        if cancelled is None:
+            return exc
+        if rest is not None:
+            # split() copies the context, and hides it.
+            rest.__suppress_context__ = exc.__suppress_context__
+        return rest
     return exc
 
 

@@ -7,6 +7,7 @@ import copy
 import fractions
 import gc
 import inspect
+import io
 import math
 import pickle
 import random
@@ -164,6 +165,21 @@ class LevelTests:
         self.assertEqual([str(cm.exception.__context__),
                           str(cm.exception.__context__.__context__)],
                          ["c", "a"])
+
+    def test_an_error_that_asking_raises_again_is_no_context_of_itself(self):
+        class Member:
+            def __init__(self, node):
+                self.node = node
+
+            def deliver(self):
+                raise error
+
+        error = ZeroDivisionError()
+        group = cancellation.Node()
+        group.members = {Member(group): None, Member(group): None}
+        with self.assertRaises(ZeroDivisionError):
+            group.cancel()
+        self.assertIsNone(error.__context__)
 
     def test_what_asking_changes_meanwhile(self):
         asked = []
@@ -527,6 +543,26 @@ class LevelTests:
         seen = []
         self.run_in_loop(main())
 
+    def test_a_shield_taken_off_again_lets_the_next_delivery_pass(self):
+        async def child(scopes):
+            with scopes[0]:
+                with scopes[1]:
+                    await asyncio.create_task(asyncio.sleep(5))
+
+        async def main():
+            scopes = asyncio.CancelScope(), asyncio.CancelScope()
+            task = asyncio.create_task(child(scopes))
+            await asyncio.sleep(1)
+            scopes[0].cancel()
+            scopes[1].shield = True
+            # The delivery that was on its way finds the shield.
+            await asyncio.sleep(1)
+            scopes[1].shield = False
+            await task
+            self.assertTrue(scopes[0].cancelled_caught)
+            self.assertEqual(self.loop.now, 2)
+        self.run_in_loop(main())
+
     def test_an_awaited_task_is_cancelled_from_where_its_waiter_is(self):
         async def helper(scope):
             scope.cancel()
@@ -740,6 +776,9 @@ class LevelTests:
             with asyncio.move_on_after(1) as outer:
                 with asyncio.move_on_after(9):
                     with asyncio.CancelScope():
+                        # The deadlines are armed: to suspend does not show
+                        # once more that one has passed.
+                        await asyncio.sleep(0)
                         self.loop.now += 2
                         await checkpoint()
                         self.fail("it was not cancelled")
@@ -1105,6 +1144,21 @@ class NestingTests:
         group.cancel()
         self.assertEqual(asked, members)
 
+    def test_a_task_is_in_no_scope_of_the_task_that_makes_it(self):
+        async def child():
+            self.assertEqual(asyncio.current_effective_deadline(), math.inf)
+            with asyncio.move_on_after(60):
+                await asyncio.sleep(5)
+            return self.loop.now
+
+        async def main():
+            with asyncio.move_on_after(1) as scope:
+                task = asyncio.create_task(child())
+                await asyncio.sleep(60)
+            self.assertTrue(scope.cancelled_caught)
+            self.assertEqual(await task, 5)
+        self.run_in_loop(main())
+
     def test_a_scope_entered_in_a_cancelled_one_is_cancelled(self):
         async def main():
             with asyncio.CancelScope() as outer:
@@ -1256,6 +1310,16 @@ class DeadlineTests:
             with asyncio.move_on_at(-10**400):
                 await asyncio.sleep(60)
             self.assertEqual(self.loop.now, 60)
+        self.run_in_loop(main())
+
+    def test_a_deadline_set_after_the_block_arms_nothing(self):
+        async def main():
+            with asyncio.move_on_after(60) as scope:
+                await asyncio.sleep(1)
+            scope.deadline = 2
+            self.assertEqual(scope.deadline, 2)
+            await asyncio.sleep(9)
+            self.assertFalse(scope.cancel_called)
         self.run_in_loop(main())
 
     def test_current_effective_deadline(self):
@@ -1619,6 +1683,24 @@ class GroupTests:
         self.assertIn("raise group", "".join(
             traceback.format_tb(group.__traceback__)))
 
+    def test_the_rest_shows_its_context_if_the_group_did(self):
+        async def main(is_hidden):
+            group = BaseExceptionGroup("", [asyncio.CancelledError(),
+                                            OSError()])
+            with self.assertRaises(ExceptionGroup) as cm:
+                with asyncio.CancelScope() as scope:
+                    scope.cancel()
+                    try:
+                        raise KeyError
+                    except KeyError:
+                        if is_hidden:
+                            raise group from None
+                        raise group
+            self.assertIsInstance(cm.exception.__context__, KeyError)
+            self.assertIs(cm.exception.__suppress_context__, is_hidden)
+        for is_hidden in False, True:
+            self.run_in_loop(main(is_hidden))
+
     def test_an_empty_remainder_raises_nothing(self):
         async def main():
             with asyncio.CancelScope() as scope:
@@ -1766,6 +1848,37 @@ class ShieldTests:
             with self.assertRaisesRegex(asyncio.CancelledError, "held"):
                 await task
             self.assertEqual(self.loop.now, 2)
+        self.run_in_loop(main())
+
+    def test_a_future_that_raises_then_keeps_neither_request_nor_scope(self):
+        class Raising(asyncio.Future):
+            def cancel(self, msg=None):
+                raise ZeroDivisionError
+
+        async def child(scopes, future):
+            with scopes[0], scopes[1], scopes[2]:
+                await future
+                with self.assertRaisesRegex(asyncio.CancelledError, "held"):
+                    await asyncio.sleep(60)
+                await asyncio.sleep(60)
+
+        async def main():
+            scopes = [asyncio.CancelScope(shield=i == 1) for i in range(3)]
+            future = Raising(loop=self.loop)
+            task = asyncio.create_task(child(scopes, future))
+            await asyncio.sleep(1)
+            task.cancel("held")
+            scopes[0].cancel("level")
+            with self.assertRaises(ZeroDivisionError):
+                scopes[1].shield = False
+            self.assertIn("cancelled from outside", repr(scopes[2]))
+            future.set_result(None)
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            self.assertEqual(self.loop.now, 1)
+            # For the level it was asked in a pass of its own.
+            error = self.unhandled.pop()["exception"]
+            self.assertIsInstance(error, ZeroDivisionError)
         self.run_in_loop(main())
 
     def test_all_shields_must_be_gone(self):
@@ -2039,6 +2152,31 @@ class ShieldTests:
                 with self.assertRaisesRegex(asyncio.CancelledError, "held"):
                     await asyncio.sleep(1)
             self.assertEqual(task.uncancel(), 0)
+        self.run_in_loop(main())
+
+    def test_a_request_that_a_wait_was_told_of_is_not_held(self):
+        def hold_another(task, scope):
+            self.assertTrue(task.cancel("held"))
+            scope.shield = True
+
+        async def child(scope):
+            task = asyncio.current_task()
+            with scope:
+                task.cancel("told")
+                self.loop.call_soon(hold_another, task, scope)
+                with self.assertRaisesRegex(asyncio.CancelledError, "told"):
+                    await asyncio.sleep(60)
+                self.assertEqual(task.cancelling(), 2)
+                scope.cancel()
+                await asyncio.sleep(60)
+
+        async def main():
+            scope = asyncio.CancelScope()
+            task = asyncio.create_task(child(scope))
+            await asyncio.wait([task])
+            # One request is not held: it is not for the scope to end.
+            self.assertFalse(scope.cancelled_caught)
+            self.assertTrue(task.cancelled())
         self.run_in_loop(main())
 
     def test_a_held_request_does_not_hide_one_from_inside(self):
@@ -2577,6 +2715,22 @@ class MisuseTests:
             self.assertIsNone(asyncio.current_task()._canceller.node)
         self.run_in_loop(main())
 
+    def test_a_generator_closed_in_the_wrong_order_says_so(self):
+        async def generate():
+            with asyncio.CancelScope() as scope:
+                yield scope
+
+        async def main():
+            generator = generate()
+            scope = await anext(generator)
+            with asyncio.CancelScope():
+                with self.assertRaisesRegex(RuntimeError, "reverse order"):
+                    await generator.aclose()
+                scope.cancel()
+                await asyncio.sleep(1)
+            self.assertIsNone(asyncio.current_task()._canceller.node)
+        self.run_in_loop(main())
+
     def test_a_scope_left_in_another_task_is_closed(self):
         async def leave(scope):
             scope.__exit__(None, None, None)
@@ -2929,10 +3083,15 @@ class MisuseTests:
         self.run_in_loop(main())
 
     def test_a_coroutine_may_be_destroyed_in_another_thread(self):
-        made = []
+        made, closed = [], []
+
+        class Scope(asyncio.CancelScope):
+            def _abandon(self):
+                closed.append(True)
+                super()._abandon()
 
         async def work():
-            with asyncio.CancelScope():
+            with Scope():
                 await asyncio.get_running_loop().create_future()
 
         def other_thread(loop):
@@ -2958,9 +3117,13 @@ class MisuseTests:
                     gc.collect()
                     self.assertIsNone(task())
                     self.assertIsNone(caught.unraisable)
+                # A loop that lives does it in its own thread.
+                self.assertEqual(closed, [True] if is_closed else [])
                 if not is_closed:
                     loop.run_until_complete(asyncio.sleep(0))
                     loop.close()
+                self.assertEqual(closed, [True])
+                closed.clear()
                 self.assertEqual(self.unhandled, [])
 
     def test_a_request_that_is_held_by_a_destroyed_coroutine_is_forgotten(self):
@@ -3089,6 +3252,22 @@ class MisuseTests:
         self.assertEqual([text.split()[1] for text in seen],
                          ["pending", "cancelling", "cancelling", "pending",
                           "finished"])
+
+    def test_the_stack_of_a_task_in_a_cancelled_scope_is_printed(self):
+        async def child(scope):
+            with scope:
+                await asyncio.create_task(asyncio.sleep(60))  # It is here.
+
+        async def main():
+            scope = asyncio.CancelScope()
+            task = asyncio.create_task(child(scope))
+            await asyncio.sleep(1)
+            scope.cancel()
+            output = io.StringIO()
+            task.print_stack(file=output)
+            self.assertIn("# It is here.", output.getvalue())
+            await task
+        self.run_in_loop(main())
 
     def test_what_is_in_a_scope_left_too_early_gets_to_what_is_around(self):
         async def main():

@@ -504,6 +504,33 @@ class InterruptTests(unittest.TestCase):
             asyncio.run(main())
         self.assertEqual(seen, ["block"])
 
+    def test_a_timeout_that_an_interrupt_interrupts_waits_for_a_shield(self):
+        cancel_by_base = cancellation._cancel_by_base
+
+        def interrupted(task, msg):
+            cancellation._cancel_by_base = cancel_by_base
+            signal.raise_signal(signal.SIGINT)
+            cancel_by_base(task, msg)
+            asked.set()
+
+        async def main():
+            nonlocal asked
+            asked = asyncio.Event()
+            async with asyncio.shield():
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(0.01), asyncio.shield():
+                        cancellation._cancel_by_base = interrupted
+                        await asked.wait()
+                        seen.append("inner block")
+                seen.append("block")
+            await asyncio.sleep(60)
+        seen, asked = [], None
+        self.addCleanup(setattr, cancellation, "_cancel_by_base",
+                        cancel_by_base)
+        with self.assertRaises(KeyboardInterrupt):
+            asyncio.run(main())
+        self.assertEqual(seen, ["inner block", "block"])
+
     def test_an_interrupt_while_requests_are_sorted_is_told(self):
         is_held = cancellation._Rules._is_held
         calls = 0

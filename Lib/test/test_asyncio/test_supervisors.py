@@ -1323,19 +1323,25 @@ class ApiTests(unittest.TestCase):
                              name)
 
 
+class NotingLoop(asyncio.SelectorEventLoop):
+    """Of this module, as the views of some classes are kept."""
+
+    calls = []
+
+    def call_soon(self, callback, *args, context=None):
+        self.calls.append("call_soon")
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(self, when, callback, *args, context=None):
+        self.calls.append("call_at")
+        return super().call_at(when, callback, *args, context=context)
+
+
 class LoopTests(unittest.TestCase):
 
     def test_what_a_class_of_loops_overrides_is_called(self):
-        class Loop(asyncio.SelectorEventLoop):
-            def call_soon(self, callback, *args, context=None):
-                calls.append("call_soon")
-                return super().call_soon(callback, *args, context=context)
-
-            def call_at(self, when, callback, *args, context=None):
-                calls.append("call_at")
-                return super().call_at(when, callback, *args, context=context)
-
         async def main():
+            calls = NotingLoop.calls
             async with asyncio.get_running_loop().create_supervisor() as sup:
                 for _ in range(2):
                     calls.clear()
@@ -1345,8 +1351,8 @@ class LoopTests(unittest.TestCase):
                     self.assertEqual(calls, ["call_soon", "call_at"])
                 while len(ran) < 4:
                     await asyncio.sleep(0)
-        calls, ran = [], []
-        with asyncio.Runner(loop_factory=Loop) as runner:
+        ran = []
+        with asyncio.Runner(loop_factory=NotingLoop) as runner:
             runner.run(main())
         self.assertEqual(ran, [1, 1, 2, 2])
 

@@ -204,6 +204,43 @@ class EdgeTests:
             self.assertEqual(task.cancelling(), 1)
         self.run_in_loop(main())
 
+    def test_an_edge_wins_over_a_level_through_the_blocks_between(self):
+        async def with_timeout(wait):
+            async with asyncio.timeout(60):
+                await wait
+
+        async def in_group(wait):
+            async with asyncio.TaskGroup():
+                await wait
+
+        async def with_wait_for(wait):
+            await asyncio.wait_for(wait, 60)
+
+        async def child(scope, between, is_pending):
+            if is_pending:
+                asyncio.current_task().cancel("edge")
+            with scope:
+                if is_pending:
+                    scope.cancel("level")
+                await between(asyncio.sleep(30))
+
+        async def main(between, order):
+            scope = asyncio.CancelScope()
+            task = asyncio.create_task(child(scope, between, not order))
+            await asyncio.sleep(0)
+            asked = {"edge": task, "level": scope}
+            for text in order:
+                asked[text].cancel(text)
+            await asyncio.wait([task])
+            self.assertTrue(task.cancelled())
+            self.assertEqual(task.cancelling(), 1)
+            self.assertFalse(scope.cancelled_caught)
+            self.assertEqual(self.loop.now, 0)
+        for between in with_timeout, in_group, with_wait_for:
+            for order in ["edge", "level"], ["level", "edge"], []:
+                with self.subTest(between=between.__name__, order=order):
+                    self.run_in_loop(main(between, order))
+
     def test_uncancel_lowers_what_it_takes_for_granted(self):
         async def main():
             task = asyncio.current_task()
@@ -388,6 +425,7 @@ class TimerTests:
                     with self.assertRaises(TimeoutError):
                         async with asyncio.timeout_at(when) as timeout:
                             if when == 10**400:
+                                await asyncio.sleep(1)
                                 timeout.reschedule(math.inf)
                                 await asyncio.sleep(60)
                                 # It has a timer of its own.
@@ -395,7 +433,7 @@ class TimerTests:
                                 timeout.reschedule(61)
                             await asyncio.sleep(60)
                     self.assertGreaterEqual(self.loop.now, min(when, 61))
-            self.assertEqual(self.loop.now, 65.5)
+            self.assertEqual(self.loop.now, 66.5)
         self.run_in_loop(main())
 
     def test_one_that_raises_stops_no_other(self):
@@ -783,6 +821,16 @@ class TimerTests:
                         timeout.reschedule(3)
                         self.assertEqual(self.count_timers(), 0)
                         self.assertEqual(self.count_armed(), 0)
+                        await asyncio.sleep(60)
+            self.assertEqual(self.loop.now, 3)
+        self.run_in_loop(main())
+
+    def test_reschedule_of_what_is_due_before_the_first_wait(self):
+        async def main():
+            with asyncio.CancelScope():
+                with self.assertRaises(TimeoutError):
+                    async with asyncio.timeout(0) as timeout:
+                        timeout.reschedule(3)
                         await asyncio.sleep(60)
             self.assertEqual(self.loop.now, 3)
         self.run_in_loop(main())
