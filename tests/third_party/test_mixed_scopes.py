@@ -48,5 +48,12 @@ def test_the_outer_of_two_kinds_of_scopes_ends_its_cancellation(said):
     assert said["inside of anyio's scope"] == [True, False]
 
 
+def test_an_edge_wins_over_a_level_in_the_same_pass(said):
+    outcomes = said["edge and level"]
+    assert len(outcomes) == 6
+    assert all(outcome == [True, 1, False] for outcome in outcomes.values()), (
+        outcomes)
+
+
 def test_no_request_is_left(said):
     assert said["requests left"] == 0

@@ -77,6 +77,32 @@ async def anyio_around_a_shield():
     return outer.cancelled_caught, finished
 
 
+async def edge_and_level(block, order):
+    """Ask the task of *block* twice in one pass; return what has come of it.
+
+    That is whether the task is cancelled, how many requests it has, and
+    whether the scope has swallowed anything.
+    """
+    async def work():
+        with scope:
+            await block
+
+    scope = asyncio.CancelScope()
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0.01)
+    asked = {"edge": task, "level": scope}
+    for text in order:
+        asked[text].cancel(text)
+    await asyncio.wait([task])
+    return task.cancelled(), task.cancelling(), scope.cancelled_caught
+
+
+async def anyio_group():
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.sleep, 60)
+        await anyio.sleep(60)
+
+
 async def main():
     said, cleaned = {}, []
     said["anyio group"] = await in_a_cancelled_scope(
@@ -96,6 +122,14 @@ async def main():
     async with server, aiohttp.ClientSession() as session:
         said["aiohttp"] = await in_a_cancelled_scope(
             aiohttp_timeout(session, url, 60))
+        blocks = {"anyio timeout": lambda: anyio_timeout(60),
+                  "anyio group": anyio_group,
+                  "aiohttp": lambda: aiohttp_timeout(session, url, 60)}
+        said["edge and level"] = {
+            f"{order} through {name}": await edge_and_level(
+                block(), order.split(" before "))
+            for name, block in blocks.items()
+            for order in ("edge before level", "level before edge")}
         said["aiohttp timeout in a shield"] = await fires_in_a_shield(
             aiohttp_timeout(session, url, 0.1))
     said["requests left"] = asyncio.current_task().cancelling()
