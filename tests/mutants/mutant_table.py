@@ -452,29 +452,38 @@ STORM_LIMIT = 99
     if False:
         # Not"""),
         ("of several released requests the first one's text is told", """\
-        task, msg = self.task, freed[-1].msg
+        msg = freed[-1].msg
 """, """\
-        task, msg = self.task, freed[0].msg
+        msg = freed[0].msg
 """),
         ("a parked task is not told when its shield is taken off", """\
-        if future is not None and future.cancel(msg=msg):
-            self.told = True
-            return
-""", ""),
+            told = future is not None and future.cancel(msg=msg)
+""", """\
+            told = False
+"""),
         ("a released request is no delivery of the wait", """\
             self.told = True
 """, ""),
         ("a released request is delivered at the next wait as well", """\
-            self.told = True
-            return
+            if told:
+                self.told = True
+            else:
+                self._let_pend(freed, msg)
 """, """\
-            self.told = True
+            self.told = told
+            self._let_pend(freed, msg)
+"""),
+        ("a released request is lost if a future raises", """\
+            told = future is not None and future.cancel(msg=msg)
+""", """\
+            told = True
+            told = future is not None and future.cancel(msg=msg)
 """),
         ("a request that was pending may be ignored when one is released", """\
-        for request in freed:
+        for request in requests:
             request.released = True
 """, """\
-        for request in self.pending + freed:
+        for request in self.pending + requests:
             request.released = True
 """),
         ("leaving a shield raises, and so does the next wait", """\
@@ -728,11 +737,9 @@ STORM_LIMIT = 99
     pass
 """),
         ("a shield that is put up later does not mark its context", """\
-    if value:
-        _put_up_shield(scope)
+        functools.partial(_put_up_shield, scope) if value
 """, """\
-    if value:
-        scope._canceller.hold_pending()
+        scope._canceller.hold_pending if value
 """),
         ("cancel_called does not look at the clock", """\
         if self._state is not _State.CLOSED:
@@ -815,14 +822,10 @@ STORM_LIMIT = 99
             # Of a group: derive(), or one that is too deep to be split.
 """),
         ("a shield that is taken off tells of the level first", """\
-    else:
-        scope._canceller.release()
-    node.update()
+        else scope._canceller.release, node.update))
 """, """\
-    else:
-        node.update()
-        scope._canceller.release()
-    node.update()
+        else node.update,
+        node.update if value else scope._canceller.release))
 """),
         ("a deadline moved into the past waits for a timer", """\
         is_due = deadline <= loop.time()
