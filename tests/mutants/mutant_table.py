@@ -462,8 +462,14 @@ STORM_LIMIT = 99
             told = False
 """),
         ("a released request is no delivery of the wait", """\
-            self.told = True
-""", ""),
+            if told:
+                self.told = True
+            else:
+                self._let_pend(freed, msg)
+""", """\
+            if not told:
+                self._let_pend(freed, msg)
+"""),
         ("a released request is delivered at the next wait as well", """\
             if told:
                 self.told = True
