@@ -1,6 +1,8 @@
 """Tests of the search for the base tarball: what each place may give."""
 
+import contextlib
 import hashlib
+import os
 import subprocess
 
 import pytest
@@ -64,6 +66,49 @@ def test_a_damaged_file_in_the_cache_is_replaced(target, asked):
     target.write_bytes(GOOD[:-1])
     base._search("3.99.0", DIGEST, offline=False)
     assert target.read_bytes() == GOOD
+
+
+@pytest.fixture
+def killed(target, asked, monkeypatch):
+    """The folder that a run which is killed at the download has left."""
+    def download(url, path):
+        path.write_bytes(GOOD[:4])
+        os._exit(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "_download", download)
+        run = os.fork()
+        if not run:
+            try:
+                base._search("3.99.0", DIGEST, offline=False)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(run, 0)[1]) == 9
+    [left] = target.parent.iterdir()
+    return left
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_what_a_killed_download_has_left_is_removed_by_the_next_run(
+        target, killed, offline):
+    with contextlib.suppress(OverlayError):
+        base._search("3.99.0", DIGEST, offline=offline)
+    assert list(target.parent.iterdir()) == ([] if offline else [target])
+
+
+def test_nothing_is_removed_while_another_run_downloads(target, killed):
+    with base._arrival(target) as folder:
+        base._search("3.99.0", DIGEST, offline=False)
+        assert {killed, folder} <= set(target.parent.iterdir())
+    base._search("3.99.0", DIGEST, offline=False)
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_other_folders_in_the_cache_are_nobodys_to_remove(target, asked):
+    other = target.with_name("other")
+    other.mkdir()
+    base._search("3.99.0", DIGEST, offline=False)
+    assert other.exists()
 
 
 @pytest.fixture

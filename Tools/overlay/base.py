@@ -1,6 +1,7 @@
 """The base tarball: found in several places, taken only if its hash is right."""
 
 import contextlib
+import fcntl
 import hashlib
 import lzma
 import os
@@ -157,6 +158,9 @@ def _sha256(path):
 def _search(version, sha256, offline):
     """Return the cached tarball, fetching it if need be."""
     target = _cached(version)
+    # No folder yet, or one that is only read: the search may do without.
+    with contextlib.suppress(OSError):
+        _discard_abandoned(target.parent)
     failures = []
     for place, fetch in _PLACES:
         if offline and place != "the cache":
@@ -187,12 +191,36 @@ def _from_cache(version, sha256, target):
     _verified(target, sha256)
 
 
+# How the folders begin that are there while something arrives.
+_ARRIVING = "arriving-"
+
+
 @contextlib.contextmanager
 def _arrival(target):
     """A folder beside *target*, gone afterwards, for what may prove bad."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        yield Path(folder)
+    with _arrivals() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        with tempfile.TemporaryDirectory(prefix=_ARRIVING,
+                                         dir=target.parent) as folder:
+            yield Path(folder)
+
+
+def _arrivals():
+    """The file that is locked while something arrives, by any checkout."""
+    return open(layout.cache_root() / "bases.lock", "a")
+
+
+def _discard_abandoned(folder):
+    """Remove from *folder* what killed runs have left there."""
+    with _arrivals() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Of these, one may be that of a run that is still at work.
+            return
+        for path in folder.glob(f"{_ARRIVING}*"):
+            shutil.rmtree(path)
 
 
 def _from_python_org(version, sha256, target):
