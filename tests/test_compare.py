@@ -318,13 +318,17 @@ def judged(python, stock, tmp_path, text):
 
 def test_only_what_stock_passes_is_broken(python, stock, tmp_path, capsys):
     judgement = judged(python, stock, tmp_path, SPLIT)
-    assert judgement.broken == ("test_sample.Tests.test_here",)
-    assert judgement.both_failed == (
-        "test_sample.Tests.test_everywhere",
-        "test_sample.Tests.test_subtest_everywhere")
+    [broken] = judgement.broken
+    assert broken == ("test_sample.Tests.test_here: stock passed, passed, "
+                      "passed; ours failed, failed, failed")
+    both = "stock failed, failed, failed; ours failed, failed, failed"
+    assert judgement.both_failed == [
+        f"test_sample.Tests.test_everywhere: {both}",
+        f"test_sample.Tests.test_subtest_everywhere: {both}"]
     output = capsys.readouterr().out
-    assert "broken: test_sample.Tests.test_here\n" in output
-    assert "stock, too: test_sample.Tests.test_everywhere\n" in output
+    assert f"broken: {broken}\n" in output
+    for line in judgement.both_failed:
+        assert f"stock, too: {line}\n" in output
 
 
 def test_the_log_of_a_judged_run_names_what_failed(python, stock, tmp_path):
@@ -334,7 +338,64 @@ def test_the_log_of_a_judged_run_names_what_failed(python, stock, tmp_path):
 
 
 def test_a_crash_is_broken_whatever_fails_on_stock(python, stock, tmp_path):
-    assert "test_sample" in judged(python, stock, tmp_path, CRASH).broken
+    assert judged(python, stock, tmp_path, CRASH).broken == ["test_sample"]
+
+
+# Fails in the runs whose numbers are given, by interpreter.
+FLAKY = """
+    import pathlib, sys, unittest
+
+    class Tests(unittest.TestCase):
+        def test_by_turns(self):
+            side = "stock" if "stock" in sys.executable else "ours"
+            runs = pathlib.Path({folder!r}, side)
+            with runs.open("a") as file:
+                file.write(".")
+            self.assertNotIn(len(runs.read_text()), {turns}[side])
+"""
+
+
+@pytest.mark.parametrize("stock_turns, our_turns, kind", [
+    # What stock fails but once is no excuse for one that never passes here…
+    ([], [1, 2, 3], "broken"), ([1, 2, 3], [1, 2, 3], "both_failed"),
+    # … nor is what fails but once here broken.
+    ([], [1], "flaky"), ([], [1, 2], "flaky"),
+    ([1], [1, 2, 3], "flaky"), ([3], [1, 2, 3], "flaky"),
+    ([1, 2, 3], [1, 3], "flaky")])
+def test_a_test_is_broken_by_three_rounds_of_three(
+        python, stock, tmp_path, stock_turns, our_turns, kind):
+    judgement = judged(python, stock, tmp_path, FLAKY.format(
+        folder=str(tmp_path), turns={"stock": stock_turns, "ours": our_turns}))
+    found = {name: len(getattr(judgement, name))
+             for name in ("broken", "flaky", "both_failed")}
+    assert found == {"broken": 0, "flaky": 0, "both_failed": 0} | {kind: 1}
+
+
+def test_a_test_that_stock_does_not_have_must_not_fail_once(
+        python, stock, tmp_path):
+    text = FLAKY.format(folder=str(tmp_path), turns={"ours": [1]})
+    text += """
+    if "stock" in sys.executable:
+        del Tests.test_by_turns
+    """
+    [line] = judged(python, stock, tmp_path, text).broken
+    assert line.endswith(": stock missing; ours failed")
+
+
+def test_the_cause_may_be_another_test_of_the_file(python, stock, tmp_path):
+    [line] = judged(python, stock, tmp_path, """
+        import sys, unittest
+
+        left = []
+
+        class Tests(unittest.TestCase):
+            def test_a(self):
+                left.append("stock" not in sys.executable)
+
+            def test_b(self):
+                self.assertNotIn(True, left)
+    """).broken
+    assert line.startswith("test_sample.Tests.test_b: stock passed")
 
 
 def test_stock_is_not_asked_if_nothing_fails(python, tmp_path):
@@ -344,7 +405,7 @@ def test_stock_is_not_asked_if_nothing_fails(python, tmp_path):
             def test_good(self):
                 pass
     """)
-    assert judgement.broken == judgement.both_failed == ()
+    assert judgement.broken == judgement.both_failed == []
     assert judgement.result.passed == 1
 
 
@@ -364,10 +425,11 @@ def test_what_failed_is_found_in_the_log_of_regrtest():
         "FAIL: test_1 (test.a.test_x.C.test_1) (i=1)\n",
         "ERROR: setUpClass (test.a.test_x.D)\n",
         "UNEXPECTED SUCCESS: test_2 (test.a.test_x.C.test_2)\n",
-        "FAIL\n", "ERROR: something said\n"]) == {
-            "test.a.test_y", "test.a.test_z", "test.a.test_t", "test.a.test_w",
-            "test.a.test_x.C.test_1", "test.a.test_x.D.setUpClass",
-            "test.a.test_x.C.test_2"}
+        "FAIL\n", "ERROR: something said\n"]) == (
+            {"test.a.test_x.C.test_1", "test.a.test_x.D.setUpClass",
+             "test.a.test_x.C.test_2"},
+            {"test.a.test_y", "test.a.test_z", "test.a.test_t",
+             "test.a.test_w"})
 
 
 def test_a_run_that_comes_to_no_end_gives_no_results(stock, tmp_path):

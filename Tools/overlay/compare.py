@@ -22,6 +22,7 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -309,11 +310,13 @@ def with_subtests(xml, log):
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """A run of CPython's tests, and what of its failures is ours."""
+    """A run of CPython's tests, and what of its failures is ours; each list
+    holds lines for people."""
 
     result: launcher.Result
-    broken: tuple[str, ...] = ()
-    both_failed: tuple[str, ...] = ()
+    broken: list = dataclasses.field(default_factory=list)
+    flaky: list = dataclasses.field(default_factory=list)
+    both_failed: list = dataclasses.field(default_factory=list)
 
 
 def run_judged(python, tests, stock, *, log, what, variant="release", jobs=2,
@@ -321,7 +324,8 @@ def run_judged(python, tests, stock, *, log, what, variant="release", jobs=2,
     """Run CPython's *tests*; what fails must fail on stock, too.
 
     *stock* gives stock's interpreter, and is called only if there are
-    failures.  Says what fails, and returns the Judgement; raises OverlayError
+    failures: their files then run as often on both sides as compare() would
+    run them.  Says what fails, and returns the Judgement; raises OverlayError
     if regrtest came to no end.
     """
     log = Path(log)
@@ -333,30 +337,65 @@ def run_judged(python, tests, stock, *, log, what, variant="release", jobs=2,
         return Judgement(result)
     with open(log, encoding="utf-8", errors="replace") as lines:
         lines.seek(begin)
-        failed = failed_names(lines)
-    if result.status not in _REGRTEST_ENDED or not failed:
+        failed, crashed = failed_names(lines)
+    if result.status not in _REGRTEST_ENDED or not failed | crashed:
         raise launcher.failure(result, what)
-    there = _failed_on_stock(stock(), failed, tests, log, time_limit)
-    judgement = Judgement(result, tuple(sorted(failed - there)),
-                          tuple(sorted(failed & there)))
-    for kind in ("broken", "both_failed"):
-        for name in getattr(judgement, kind):
-            say(f"    {_KINDS[kind]}: {name}")
-    return judgement
+
+    def again(side, side_python, side_variant):
+        run = Regrtest(side_python, tests, variant=side_variant, jobs=jobs,
+                       log=log.with_name(f"{log.stem}-{side}.log"),
+                       time_limit=time_limit)
+        run.log.unlink(missing_ok=True)
+        return run
+
+    # What became of the tests in a file that crashed is not known.
+    kinds = {"broken": sorted(crashed), "flaky": [], "both_failed": []}
+    if failed:
+        seen = _rounds_of(failed, again("stock", stock(), "stock"),
+                          again("again", python, variant))
+        for name, outcomes in sorted(seen.items()):
+            kinds[_kind_of_failed(*outcomes)].append(
+                "{}: stock {}; ours {}".format(name, *map(", ".join, outcomes)))
+    for kind, lines in kinds.items():
+        for line in lines:
+            say(f"    {_KINDS[kind]}: {line}")
+    return Judgement(result, **kinds)
 
 
-def _failed_on_stock(stock, names, tests, log, time_limit):
-    run = Regrtest(stock, tests, log=log.with_name(f"{log.stem}-stock.log"),
-                   variant="stock", time_limit=time_limit)
-    run.log.unlink(missing_ok=True)
-    with step(f"running the {len(names)} that failed on stock"):
+def _rounds_of(failed, stock_run, our_run):
+    """The outcomes on stock and on ours, by name, of tests that failed here
+    at first."""
+    on_stock, on_ours = (functools.partial(_outcomes_in_files, run)
+                         for run in (stock_run, our_run))
+    first = on_stock(failed)
+    seen = {name: ([first.get(name, MISSING)], ["failed"]) for name in failed}
+    for _ in range(ROUNDS - 1):
+        # What stock does not have is ours, and must not fail once.
+        open_ids = [name for name, (stock, ours) in seen.items()
+                    if stock[0] != MISSING
+                    and _kind_of_failed(stock, ours) != "flaky"]
+        if open_ids:
+            _add_round(seen, open_ids, on_stock, on_ours)
+    return seen
+
+
+def _kind_of_failed(stock, ours):
+    """What the outcomes of one test say that failed here at first."""
+    both = set(stock) == set(ours) == {"failed"}
+    return "both_failed" if both else _kind(stock, ours)
+
+
+def _outcomes_in_files(run, names):
+    """The outcomes of all tests in the files that have *names*, as one of
+    them can be the cause; none if regrtest comes to no end."""
+    files = {name.rsplit(".", 2)[0] for name in names}
+    with step(f"running {len(files)} test files with failures on {run.variant}"):
         try:
-            results = run(sorted(names))
+            return run(sorted(f"{file}.*" for file in files))
         except OverlayError as error:
             # Such as all of them in a file that stock does not have.
             say(f"    {error}")
-            return set()
-    return {name for name in names if results.get(name) == "failed"}
+            return {}
 
 
 # How regrtest tells of a test file that did not end by its tests' outcomes.
@@ -366,17 +405,17 @@ _ENDED_OTHERWISE = re.compile(
 
 
 def failed_names(lines):
-    """The ids of failed tests in regrtest's log, and the names of what else
-    failed: a class that could not be set up, a file that crashed."""
-    names = set()
+    """What regrtest's log says that failed: the ids of tests (or of classes
+    that could not be set up), and the names of files that crashed."""
+    tests, files = set(), set()
     for line in lines:
         if match := _FAILED.match(line):
             method, name = match.groups()
-            names.add(name if name.endswith("." + method)
+            tests.add(name if name.endswith("." + method)
                       else f"{name}.{method}")
         elif match := _ENDED_OTHERWISE.match(line):
-            names.add(match[1])
-    return names
+            files.add(match[1])
+    return tests, files
 
 
 def compare_asyncio(stock, ours, *, variant="release", jobs=2,
