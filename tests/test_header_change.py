@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from test_install import seed_build_folder
+import build
+from same_build import configure_command, environment, seed_build_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 MESSAGE = """\
@@ -60,17 +61,15 @@ class Maintainer:
         self.root = root
         self.series = root / "build" / "series"
         shutil.copytree(ROOT, root, ignore=self._left_out)
-        seed_build_folder(root / "build")
+        self.tree = seed_build_folder(root / "build")
 
     @staticmethod
     def _left_out(folder, names):
         return {".git", "build"} if Path(folder) == ROOT else {"__pycache__"}
 
     def run(self, *command, folder=None):
-        env = {name: value for name, value in os.environ.items()
-               if not name.startswith(("OVERLAY_", "GIT_"))}
         done = subprocess.run(
-            command, cwd=folder or self.root, env=env, text=True,
+            command, cwd=folder or self.root, env=environment(), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
         assert done.returncode == 0, done.stdout
@@ -81,11 +80,11 @@ class Maintainer:
 
     def configure(self):
         """As asked of a user; without compiling everything again after it."""
-        self.run("./configure-overlay.sh", "--offline")
+        self.run(*configure_command(self.root))
         # configure changed by a line, and its options by none: the objects
         # that it threw away are as good as before, and newer than config.c.
-        old, new = (ROOT / "build" / "release.work",
-                    self.root / "build" / "release.work")
+        old = build.current_tree().work("release")
+        new = self.tree / "release.work"
         for path in old.rglob("*.o"):
             if path.relative_to(old).as_posix() not in OBJECTS:
                 shutil.copy2(path, new / path.relative_to(old))
@@ -97,11 +96,11 @@ class Maintainer:
     def build(self):
         """make all; return the modules' objects that were compiled."""
         self.run("make", "all")
-        log = (self.root / "build" / "release" / "build.log").read_text()
+        log = (self.tree / "release" / "build.log").read_text()
         return sorted(re.findall(r" -c .*-o (\S+\.o)$", log, re.M))
 
     def probe(self):
-        python = self.root / "build" / "release" / "python"
+        python = self.tree / "release" / "python"
         return self.run(python, "-c", "import _asyncio; print(_asyncio._probe)")
 
 

@@ -1,6 +1,5 @@
 """`make install`, for real: a whole interpreter that can be moved."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,38 +7,23 @@ from pathlib import Path
 import pytest
 
 import launcher
-from build import link_or_copy
+from same_build import configure_command, environment, seed_build_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = ("bz2 ctypes curses ensurepip hashlib lzma readline sqlite3 ssl uuid "
            "venv zlib")
 
 
-def seed_build_folder(target):
-    """A build folder in which only the prefix is new, to save compiling."""
-    built = (ROOT / "build").resolve()
-    target.mkdir()
-    for name in ("stock-src", "src"):
-        shutil.copytree(built / name, target / name,
-                        copy_function=link_or_copy)
-    shutil.copytree(built / "release.work", target / "release.work",
-                    symlinks=True)
-    for stamp in built.glob("*.stamp"):
-        shutil.copy2(stamp, target)
-
-
 @pytest.fixture(scope="module")
-def moved(tmp_path_factory, python):
+def moved(tmp_path_factory, built_python):
     """An installed interpreter whose folder was moved afterwards."""
     folder = tmp_path_factory.mktemp("install")
     seed_build_folder(folder / "build")
-    env = {name: value for name, value in os.environ.items()
-           if not name.startswith("OVERLAY_")}
-    env["OVERLAY_BUILD"] = str(folder / "build")
     done = subprocess.run(
-        [ROOT / "configure-overlay.sh", "--prefix", folder / "first",
-         "install"], env=env, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        configure_command(ROOT, "--prefix", folder / "first", "install"),
+        env=environment() | {"OVERLAY_BUILD": str(folder / "build")},
+        text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
     shutil.rmtree(folder / "build")
     (folder / "first").rename(folder / "second")

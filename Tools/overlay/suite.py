@@ -12,6 +12,7 @@ import compare
 import docs
 import launcher
 import layout
+import series
 import stubs
 from settings import load_settings
 from ui import Counter, OverlayError, say
@@ -185,7 +186,13 @@ def _documentation(run):
 
 
 def _stubs(run):
-    stubs.main([])
+    upto = load_settings().upto
+    if upto and upto != series.series_names(layout.ROOT)[-1]:
+        say("    skipped: they are those of the whole series, "
+            f"not up to {upto}")
+        run.count(0, 0, 1, "type stubs")
+    else:
+        stubs.main([])
 
 
 def _tooling(run):

@@ -12,10 +12,10 @@ from surroundings import HERE, OUTER_BOUND, PROGRAMS, environment
 
 
 @pytest.fixture(scope="session")
-def venv_python(python):
+def venv_python(built_python):
     """The interpreter under test in a venv that has the programs."""
     from venv import ensure_venv
-    return ensure_venv("third-party", python, HERE / "requirements.txt")
+    return ensure_venv("third-party", built_python, HERE / "requirements.txt")
 
 
 @pytest.fixture(scope="session")

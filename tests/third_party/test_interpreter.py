@@ -22,12 +22,12 @@ def output_of(python, *arguments, **popen):
     "bz2", "ctypes", "curses", "curses.panel", "dbm", "dbm.sqlite3",
     "ensurepip", "lzma", "readline", "sqlite3", "ssl", "uuid", "venv", "zlib",
     "_uuid", "_hashlib", "_decimal", "_asyncio", "_elementtree"])
-def test_module_is_there(python, module):
-    output_of(python, "-c", f"import {module}")
+def test_module_is_there(built_python, module):
+    output_of(built_python, "-c", f"import {module}")
 
 
-def test_venv_brings_pip_along(python, tmp_path):
-    output_of(python, "-m", "venv", tmp_path / "new")
+def test_venv_brings_pip_along(built_python, tmp_path):
+    output_of(built_python, "-m", "venv", tmp_path / "new")
     output = output_of(
         tmp_path / "new" / "bin" / "python", "-m", "pip", "list",
         "--format=json", "--disable-pip-version-check")

@@ -6,6 +6,8 @@ import subprocess
 import pytest
 from surroundings import PROGRAMS, environment
 
+pytestmark = pytest.mark.usefixtures("python")
+
 
 @pytest.fixture(scope="module")
 def said(venv_python):

@@ -39,10 +39,10 @@ AIOHTTP = suites.Suite(
 @pytest.mark.parametrize("suite", [ANYIO, AIOHTTP],
                          ids=lambda suite: suite.project)
 def test_suite_has_the_same_outcomes_as_on_stock(
-        suite, python, venv_python, stock):
+        suite, built_python, venv_python, stock):
     stock_venv = ensure_venv("third-party-stock", stock, suites.REQUIREMENTS)
     result = suites.compare_with_stock(
-        suite, (python, venv_python), (stock, stock_venv))
+        suite, (built_python, venv_python), (stock, stock_venv))
     assert not result.broken
     assert list(result.stock.values()).count("passed") >= suite.minimum
 

@@ -3,6 +3,8 @@
 import pytest
 from surroundings import PROGRAMS
 
+pytestmark = pytest.mark.usefixtures("python")
+
 CALLBACKS = ("connection_made", "data_received", "connection_lost")
 DATAGRAMS = ("connection_made", "datagram_received", "connection_lost")
 # Library, and the side whose protocol raises: in which of its callbacks.

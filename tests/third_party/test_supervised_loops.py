@@ -9,6 +9,8 @@ import json
 import pytest
 from surroundings import PROGRAMS
 
+pytestmark = pytest.mark.usefixtures("python")
+
 NOT_IMPLEMENTED = "NotImplementedError: "
 NO_FILE = "TypeError: 'socket' object cannot be interpreted as an integer"
 NO_EAGER = "got an unexpected keyword argument 'eager_start'"

@@ -13,6 +13,8 @@ import time
 import pytest
 from surroundings import OUTER_BOUND, PROGRAMS, environment
 
+pytestmark = pytest.mark.usefixtures("python")
+
 # How it works.  openssl's s_client and s_server have the innermost layer of
 # TLS; each layer around it is put on, or taken off, by a stunnel of its own.
 # The other end of all layers is tls_ends.py, which sends lines back in upper

@@ -9,6 +9,8 @@ import json
 import pytest
 from surroundings import HERE, PROGRAMS
 
+pytestmark = pytest.mark.usefixtures("python")
+
 SUITE = HERE.parents[1] / "Lib" / "test" / "test_asyncio"
 # Module: the fewest tests it has.
 KNOWN = {
