@@ -271,6 +271,29 @@ def test_objects_are_made_again_for_other_flags_but_not_another_prefix(
     assert "# kept" not in (work / "thing.o").read_text()
 
 
+def test_profile_is_of_the_code_and_the_flags_that_are_built(checkout):
+    """With --enable-optimizations, of which make knows no more than a stamp."""
+    checkout.change_base(configure=WITH_OBJECTS.replace(
+        "thing.o: src", "profile-run-stamp:\n\techo x >> profiled.txt; touch $@\n"
+        "thing.o: src").replace("echo told", "$(MAKE) profile-run-stamp; echo"))
+    profiled = checkout.root / "build" / "release.work" / "profiled.txt"
+
+    def profiles(*arguments):
+        checkout.build(*arguments)
+        return len(profiled.read_text().splitlines())
+
+    assert profiles() == 1
+    own_file(checkout, "Lib/other.py")
+    assert profiles() == 1
+    assert profiles("--prefix", "/tmp/b") == 1
+    patch = checkout.patches / "a-topic.patch"
+    patch.write_text(patch.read_text().replace("+echo patched", "+echo other"))
+    assert profiles("--prefix", "/tmp/b") == 2
+    checkout.env["CFLAGS"] = "-O1"
+    assert profiles("--prefix", "/tmp/b") == 3
+    assert profiles("--prefix", "/tmp/b") == 3
+
+
 def test_interpreter_says_what_it_is_now(checkout):
     checkout.change_base(configure=WITH_OBJECTS)
 

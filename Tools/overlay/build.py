@@ -49,6 +49,8 @@ _BUILD_ENVIRONMENT = (
 # From <fcntl.h> and <linux/fs.h>, for renameat2().
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+# What make keeps of how far it is with --enable-optimizations.
+_PROFILED = "profile-*-stamp"
 # A change to one of these asks for a new configure.
 _CONFIGURED_FROM = ("configure", "Makefile.pre.in", "pyconfig.h.in",
                     "Modules/Setup", "Modules/Setup.stdlib.in",
@@ -249,7 +251,7 @@ def configure(tree, variant, settings):
     if not _read(stamp).startswith(flags):
         # Objects of another configuration are not to be trusted.  Only the
         # prefix is different: makefile and objects see to that.
-        for path in work.rglob("*.o"):
+        for path in (*work.rglob("*.o"), *work.glob(_PROFILED)):
             path.unlink()
     work.mkdir(parents=True, exist_ok=True)
     stamp.unlink(missing_ok=True)
@@ -344,6 +346,7 @@ def make(tree, variant, settings):
     if _read(work / "overlay-tag") != tag:
         (work / "Modules" / "getbuildinfo.o").unlink(missing_ok=True)
         (work / "overlay-tag").write_text(tag)
+    _discard_old_profile(work, tree.source(variant))
     log = tree.log(variant, "build")
     log.unlink(missing_ok=True)
     with step(f"building {variant}"):
@@ -361,6 +364,20 @@ def make(tree, variant, settings):
             _making(work).unlink()
         check_modules(work / "python", log)
         _publish(work, tree.source(variant), published, made_of)
+
+
+def _discard_old_profile(work, source):
+    """Let make profile again if code has changed since it did.
+
+    It would not by itself, and gcc takes no profile of other code.
+    """
+    stamps = list(work.glob(_PROFILED))
+    if not stamps:
+        return
+    since = min(path.stat().st_mtime_ns for path in stamps)
+    if any(path.stat().st_mtime_ns > since for path in source.rglob("*.[ch]")):
+        for path in stamps:
+            path.unlink()
 
 
 def _tag(tree, variant):
