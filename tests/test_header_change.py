@@ -28,10 +28,10 @@ OWN_FILES = {
         '#include "probe.h"\n\nint\n_asyncio_probe(void)\n{\n'
         "    return PROBE;\n}\n",
 }
-OBJECTS = ["Modules/_asyncio/canceller.o", "Modules/_asyncio/deadlines.o",
-           "Modules/_asyncio/nodes.o", "Modules/_asyncio/probe.o",
-           "Modules/_asyncio/scopes.o", "Modules/_asyncio/steps.o",
-           "Modules/_asyncio/timeouts.o", "Modules/_asynciomodule.o"]
+OBJECTS = sorted([
+    "Modules/_asynciomodule.o", "Modules/_asyncio/probe.o",
+    *(f"Modules/_asyncio/{path.stem}.o"
+      for path in (ROOT / "Modules" / "_asyncio").glob("*.c"))])
 # What a topic that adds a C file changes in CPython's: (path, a text that is
 # there once, and what it becomes).
 SEAMS = (
