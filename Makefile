@@ -3,8 +3,8 @@
 
 -include build/config.mk
 PYTHON ?= python3
-# Whatever the environment says to Python is for other programs.
-FLAGS = -E -s -B -X utf8
+# Whatever the environment and site-packages say to Python is for others.
+FLAGS = -E -S -B -X utf8
 
 TARGETS = all demo test bench docs install clean \
           import export check-series check-each review rebase \

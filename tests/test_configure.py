@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -946,6 +947,22 @@ def test_environment_for_other_programs_changes_nothing(
     checkout.build()
     assert checkout.ran() == "patched\n"
     assert "--variant" in checkout.run("--help")
+
+
+def test_tools_run_nothing_of_site_packages(checkout, tmp_path):
+    """It takes its time, in which Ctrl-C would show a traceback of it."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip",
+                    tmp_path / "env"], check=True)
+    [packages] = (tmp_path / "env").glob("lib/python3.*/site-packages")
+    (packages / "hello.pth").write_text(
+        "import pathlib; pathlib.Path(sys.prefix, 'ran').touch()\n")
+    python = tmp_path / "env" / "bin" / "python3"
+    checkout.env["PATH"] = f"{python.parent}:{checkout.env['PATH']}"
+    checkout.run("--base", str(checkout.tarball))
+    checkout.make()
+    assert not (tmp_path / "env" / "ran").exists()
+    subprocess.run([python, "-c", ""], check=True)
+    assert (tmp_path / "env" / "ran").exists()
 
 
 def test_cdpath_leads_to_no_other_checkout(checkout, tmp_path):
