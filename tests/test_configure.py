@@ -1212,6 +1212,15 @@ def test_wrong_tarball_of_debians_source_package_is_refused(
     assert not list((checkout.cache / "asyncio-overlay" / "bases").iterdir())
 
 
+def test_what_was_published_before_is_gone_even_if_the_run_was_killed(checkout):
+    checkout.build()
+    left = checkout.root / "build" / "release.new"
+    left.mkdir()
+    checkout.build()
+    assert not left.exists()
+    assert compiled(checkout) == 1
+
+
 def test_command_that_fails_is_told_in_a_line(checkout):
     """Here: the new interpreter, asked what it is."""
     checkout.build()

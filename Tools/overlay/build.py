@@ -341,6 +341,8 @@ def make(tree, variant, settings):
             and tree.python(variant).exists()
             # install takes it from there, and would make it one file a time.
             and (work / "python").exists()):
+        # What a run has left that was killed when it had published.
+        shutil.rmtree(_fresh(published), ignore_errors=True)
         return
     tag = _tag(tree, variant)
     if _read(work / "overlay-tag") != tag:
@@ -395,9 +397,13 @@ def _git_arguments(tag):
             "GITVERSION=:", "GITBRANCH=:"]
 
 
+def _fresh(published):
+    return published.with_name(published.name + ".new")
+
+
 def _publish(work, source, published, made_of):
     """Put a copy of the work folder in the last good build's place."""
-    fresh = _empty(published.with_name(published.name + ".new"))
+    fresh = _empty(_fresh(published))
     try:
         shutil.copytree(work, fresh, symlinks=True, dirs_exist_ok=True,
                         ignore=_not_published)
