@@ -207,7 +207,8 @@ def run(arguments):
         text = f"{error}{''.join(f' {line}' for line in why)}"
     except OSError as error:
         # A full or read-only disk, above all: the message names the path.
-        where = error.filename or f"while writing below {layout.build_root()}"
+        where = (error.filename2 or error.filename
+                 or f"while writing below {layout.build_root()}")
         text = f"{error.strerror or error}: {where}"
     print(f"overlay: error: {text}", file=sys.stderr, flush=True)
     return 1
