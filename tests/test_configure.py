@@ -615,7 +615,8 @@ def test_second_run_at_once_says_that_it_waits(checkout):
     (["--prefix", "", "install"], "--prefix is empty"),
     (["--base", ""], "--base is empty"),
     (["--base", "/nowhere/x.tar.xz"], "/nowhere/x.tar.xz"),
-    (["--base", "3.98.0"], "--base-sha256"),
+    (["--base", "3.99.9"], "--base-sha256"),
+    (["--base", "3.98.0"], "the series is for 3.99.z"),
     (["--base-sha256", "12"], "'12'"),
 ])
 def test_bad_argument_gets_one_clear_line(checkout, arguments, words):

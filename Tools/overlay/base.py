@@ -42,6 +42,7 @@ def fetch_base(spec=None, sha256=None, *, offline=False):
     if spec is not None and not layout.is_version(spec):
         return _from_path(Path(spec), sha256)
     version = spec or layout.default_base()
+    _check_fits(version)
     known = layout.known_bases().get(version)
     if sha256 and known and sha256 != known:
         raise OverlayError(f"base {version}: patches/bases says SHA-256 {known}"
@@ -52,7 +53,6 @@ def fetch_base(spec=None, sha256=None, *, offline=False):
             f"base {version} is not in patches/bases (known: "
             f"{', '.join(layout.known_bases())}); vouch for it with "
             "--base-sha256 HASH")
-    _check_fits(version)
     return Base(version, wanted, _search(version, wanted, offline))
 
 
