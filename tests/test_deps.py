@@ -60,6 +60,7 @@ def machine(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     made = Machine(tmp_path)
     monkeypatch.setenv("PATH", str(made.tools))
+    monkeypatch.setattr(deps, "_DPKG_JOURNAL", tmp_path / "updates")
     monkeypatch.setenv("OVERLAY_BUILD", str(tmp_path / "build"))
     return made
 
@@ -182,6 +183,23 @@ def test_a_failed_update_does_not_keep_from_installing(machine, monkeypatch):
     """)
     deps.provide(["all"], install=True)
     assert len(machine.called()) == 2
+
+
+@pytest.mark.parametrize("journal, dpkg_runs", [
+    (["0000", "tmp.i"], True), (["tmp.i"], False), ([], False)])
+def test_an_installation_that_was_killed_is_brought_to_its_end(
+        machine, monkeypatch, tmp_path, journal, dpkg_runs):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    (tmp_path / "updates").mkdir()
+    for name in journal:
+        (tmp_path / "updates" / name).touch()
+    machine.without("zlib.h")
+    machine.installer("dpkg")
+    machine.installer("apt-get", f'touch "{machine.headers}/zlib.h"')
+    deps.provide(["all"], install=True)
+    called = machine.called()
+    assert called[:-2] == ["dpkg --configure -a"] * dpkg_runs
+    assert called[-2:] == [call for call in called if "apt-get" in call]
 
 
 def test_a_failed_installation_is_told_with_its_log(machine, monkeypatch):

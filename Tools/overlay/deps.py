@@ -48,6 +48,9 @@ _MORE_FOR = {
                      "review", "rebase"), {"git": "git"}),
 }
 
+# Where dpkg keeps what it has not put in its list yet.
+_DPKG_JOURNAL = Path("/var/lib/dpkg/updates")
+
 # Extension modules that a whole interpreter has: the package of what each is
 # made with.  CPython's makefile leaves out what it cannot build, and succeeds.
 PROMISED_MODULES = {
@@ -114,15 +117,20 @@ def _install(packages):
                            f"apt-get install {' '.join(packages)}")
     log = build_root() / "packages.log"
     # env, as sudo does not pass variables on.
-    quiet = [*apt[:-1], "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
+    quiet = [*apt[:-1], "env", "DEBIAN_FRONTEND=noninteractive"]
     with step(f"installing {' '.join(packages)}"):
+        if any(_DPKG_JOURNAL.glob("[0-9]*")):
+            # A dpkg that was killed, after which apt-get refuses to work.
+            run_logged([*quiet, "dpkg", "--configure", "-a"], log,
+                       what="dpkg --configure -a")
         try:
-            run_logged([*quiet, "-q", "update"], log, what="apt-get update")
+            run_logged([*quiet, "apt-get", "-q", "update"], log,
+                       what="apt-get update")
         except OverlayError:
             # One dead address among several; the install will tell.
             say("    apt-get update failed; trying with the lists there are")
-        run_logged([*quiet, "install", "--no-install-recommends", "-y",
-                    *packages], log, what="apt-get install")
+        run_logged([*quiet, "apt-get", "install", "--no-install-recommends",
+                    "-y", *packages], log, what="apt-get install")
 
 
 def _missing(wanted):
