@@ -79,6 +79,8 @@ import dataclasses
 #   G4  A group with errors makes the request of its host that it has cut
 #       short due again, if more is outstanding than at its entry.
 #   G5  An error that several have ended with is in the group once.
+#   G6  The host is asked to stop if the group fails in its body; in its exit,
+#       it only waits anew, so that G2 holds.
 
 
 # asyncio's clock is not finer than this.
@@ -927,7 +929,7 @@ class TaskGroup:
     def __init__(self, loop):
         self.loop = loop
         self.members, self.errors = [], []
-        self.aborting = self.member_cancelled = False
+        self.aborting = self.member_cancelled = self.exiting = False
         # What the host was asked for, or None.
         self.request = None
         # Resolved when the last member has ended; None but in the exit.
@@ -961,11 +963,16 @@ class TaskGroup:
             self._fail(task.value)
 
     def _fail(self, error):
+        # G6
         self._note(error)
-        if not self.aborting:
-            self._abort()
+        if self.aborting:
+            return
+        self._abort()
+        if not self.exiting:
             self.request = Request(None, self.origin)
             self.host.request(self.request)
+        elif self.all_ended is not None and not self.all_ended.done():
+            self.all_ended.set_result(None)
 
     def _note(self, error):
         # G5
@@ -978,6 +985,7 @@ class TaskGroup:
             member.cancel()
 
     async def __aexit__(self, kind, error, traceback):
+        self.exiting = True
         ended_by = error if isinstance(error, Cancelled) else None
         if error is not None and not self.aborting:
             self._abort()
