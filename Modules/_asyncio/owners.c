@@ -115,11 +115,12 @@ _asyncio._TaskOwnerBase.__init__
     *
     name: object = None
 
+What C does for a block that owns tasks.
 [clinic start generated code]*/
 
 static int
 _asyncio__TaskOwnerBase___init___impl(OwnerObject *self, PyObject *name)
-/*[clinic end generated code: output=6ea2350ccdd3179a input=11cfdbb01467d887]*/
+/*[clinic end generated code: output=6ea2350ccdd3179a input=77392a9cd9f7ed23]*/
 {
     OwnerState *names = asyncio_owner_state(module_of(self));
     PyObject *state = constant(self, names->NEW);
@@ -427,6 +428,7 @@ static PyMethodDef owner_methods[] = {
 };
 
 static PyType_Slot owner_slots[] = {
+    {Py_tp_doc, (void *)_asyncio__TaskOwnerBase___init____doc__},
     {Py_tp_init, _asyncio__TaskOwnerBase___init__},
     {Py_tp_dealloc, owner_dealloc},
     {Py_tp_traverse, owner_traverse},

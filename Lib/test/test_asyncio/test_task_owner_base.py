@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import functools
 import gc
+import inspect
 import unittest
 import weakref
 from asyncio import base_events
@@ -91,6 +92,10 @@ class OwnerTests:
             with self.subTest(args=args, kwargs=kwargs):
                 with self.assertRaises(TypeError):
                     supervisors.TaskOwner(*args, **kwargs)
+
+    def test_the_arguments_are_told(self):
+        owner = type("Owner", (self.Base,), {"__doc__": "An owner."})
+        self.assertEqual(str(inspect.signature(owner)), "(*, name=None)")
 
     def test_a_name_without_text(self):
         class Name:

@@ -8,6 +8,12 @@ preserve
 #endif
 #include "pycore_modsupport.h"    // _PyArg_UnpackKeywords()
 
+PyDoc_STRVAR(_asyncio__TaskOwnerBase___init____doc__,
+"_TaskOwnerBase(*, name=None)\n"
+"--\n"
+"\n"
+"What C does for a block that owns tasks.");
+
 static int
 _asyncio__TaskOwnerBase___init___impl(OwnerObject *self, PyObject *name);
 
@@ -88,4 +94,4 @@ PyDoc_STRVAR(_asyncio__TaskOwnerBase__on_task_done__doc__,
 
 #define _ASYNCIO__TASKOWNERBASE__ON_TASK_DONE_METHODDEF    \
     {"_on_task_done", (PyCFunction)_asyncio__TaskOwnerBase__on_task_done, METH_O, _asyncio__TaskOwnerBase__on_task_done__doc__},
-/*[clinic end generated code: output=ea4e3cb51838ea1e input=a9049054013a1b77]*/
+/*[clinic end generated code: output=152580a06cfc68e5 input=a9049054013a1b77]*/

@@ -1,4 +1,5 @@
 from asyncio.supervisors import TaskOwner
+from asyncio.tasks import Task
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
@@ -21,3 +22,4 @@ class TaskGroup(TaskOwner):
         *args: Any,
         name: str | None = None,
     ) -> Any: ...
+    def _on_task_done(self, task: Task[object], /) -> object: ...
