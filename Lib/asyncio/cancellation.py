@@ -709,7 +709,10 @@ def withdraw(guard):
     if canceller is None or guard._request is None:
         guard._task.uncancel()
     else:
+        baseline = guard._baseline
         canceller.withdraw(guard._request)
+        # Only what someone else takes back lowers it.
+        guard._baseline = baseline
     guard._request = None
 
 

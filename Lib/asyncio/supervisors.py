@@ -586,13 +586,13 @@ class Supervisor(TaskOwner, events._LoopProxy):
             raise RuntimeError(f"{self!r} was entered in another task: leave "
                                "it there")
         self._is_exiting = True
-        if exc is not None:
-            self._take_in(exc)
-        elif self._ends_at_once():
-            self._forget_all()
+        if exc is None and self._ends_at_once():
             return False
         try:
-            if exc is not None or self._state is not _State.OPEN:
+            if exc is not None:
+                self._take_in(exc)
+                self._abort()
+            elif self._state is not _OPEN:
                 self._abort()
             else:
                 await self._drain()
@@ -610,13 +610,16 @@ class Supervisor(TaskOwner, events._LoopProxy):
         """End if there is nothing to wait for or to release."""
         # Another thread may schedule something meanwhile.
         with self._lock:
-            if (self._state is not _OPEN or self._task_was_cancelled
+            if (self._state is not _OPEN or self._guard is not None
+                    or self._task_was_cancelled or self._futures is not None
                     or self._has_callbacks or self._has_machinery_callbacks
-                    or self._futures is not None
                     or any(self._books.values())):
                 return False
             self._state = _CLOSED
-            return True
+        # What _forget_all() does.
+        self._host = self._errors = None
+        self._outer_view = self._owner_of_tasks = self._task_callback = None
+        return True
 
     def _current_task(self):
         if events._get_running_loop() is not self._loop:

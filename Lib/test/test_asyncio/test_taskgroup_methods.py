@@ -56,6 +56,24 @@ class SlottedTask:
 
 class CancelTests:
 
+    def test_its_own_request_explains_the_end_beside_others(self):
+        async def main():
+            task = asyncio.current_task()
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            async with asyncio.TaskGroup() as group:
+                group.cancel()
+                try:
+                    await asyncio.sleep(0)
+                finally:
+                    task.cancel()
+                    task.uncancel()
+            self.assertEqual(task.cancelling(), 1)
+            with self.assertRaises(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        self.run_in_loop(main())
+
     def test_cancel_ends_the_tasks_and_the_body(self):
         async def main():
             told = []
