@@ -89,15 +89,11 @@ class Supervisor(supervisors.Supervisor):
             self._check_open()
             self._outer.replace_signal_handler(sig, callback, args)
 
-    def remove_signal_handler(self, sig):
-        _signal_handlers.pop((id(self._loop), sig), None)
-        return super().remove_signal_handler(sig)
-
     def _key_of_server(self, server):
         return id(server)
 
     def _take_over(self, transport):
-        pass  # The inner stand-in's start_tls() does.
+        return False  # The inner stand-in's start_tls() does.
 
     async def sendfile(self, transport, *args, **kwargs):
         return await self._loop.sendfile(_real(transport), *args, **kwargs)
@@ -239,11 +235,11 @@ class _Outer(_StandIn):
         key = "signal", sig
         called = self._called(callback, args)
         before = _python_handler(sig)
+        replaced = _registered(loop, sig)
         loop.add_signal_handler(sig, called)
         if before == signal.getsignal(sig):
             # It is the loop's; which callback it had, only the loop knows.
             before = None
-        replaced = _signal_handlers.get((id(loop), sig))
         if (replaced is not None
                 and replaced is supervisor._of(
                     supervisors._Kind.REGISTRATION).get(key)):
@@ -293,6 +289,13 @@ class _Registration(supervisors._Registration):
 _signal_handlers = {}
 
 
+def _registered(loop, sig):
+    """Return the registration whose handler the loop calls, or None."""
+    registration = _signal_handlers.get((id(loop), sig))
+    return (registration if registration is not None
+            and registration._called() is not None else None)
+
+
 class _SignalRegistration(_Registration):
     """A signal handler."""
 
@@ -303,17 +306,28 @@ class _SignalRegistration(_Registration):
         self.before = before
         self._loop = loop
         self._sig = sig
+        self._key = id(loop), sig
         self._put()
 
     def _put(self):
-        _signal_handlers[id(self._loop), self._sig] = self
+        _signal_handlers[self._key] = self
 
     def is_ours(self):
-        return (super().is_ours() and
-                _signal_handlers.get((id(self._loop), self._sig)) is self)
+        return (super().is_ours()
+                and _registered(self._loop, self._sig) is self)
+
+    def remove(self):
+        """Put back what it has replaced; return false if it is gone."""
+        other = _registered(self._loop, self._sig)
+        while other is not None and other is not self:
+            other = other.replaced
+        super().remove()
+        if _signal_handlers.get(self._key) is self:
+            del _signal_handlers[self._key]  # The loop had dropped it.
+        return other is not None
 
     def _remove_signal_handler(self):
-        del _signal_handlers[id(self._loop), self._sig]
+        del _signal_handlers[self._key]
         try:
             self._loop.remove_signal_handler(self._sig)
         except AttributeError:
@@ -376,9 +390,10 @@ class _Inner(_StandIn):
             making = tasks.shield(factory.make_in_one_go(making))
         try:
             transport, wrapper = await making
-        except BaseException:
+        except BaseException as exc:
             factory.give_up()
-            factory.check()
+            if not isinstance(exc, exceptions.CancelledError):
+                factory.check()
             raise
         factory.check()
         return wrapper.attach(transport), factory.protocol

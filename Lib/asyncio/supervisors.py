@@ -583,6 +583,8 @@ class Supervisor(TaskOwner, events._LoopProxy):
         is_here = (events._get_running_loop() is self._loop
                    and tasks.current_task() is self._host)
         if not is_here and not isinstance(exc, GeneratorExit):
+            # Perhaps nobody will leave it where they would be raised.
+            self._report_errors()
             raise RuntimeError(f"{self!r} was entered in another task: leave "
                                "it there")
         self._is_exiting = True
@@ -611,7 +613,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
         # Another thread may schedule something meanwhile.
         with self._lock:
             if (self._state is not _OPEN or self._guard is not None
-                    or self._task_was_cancelled or self._futures is not None
+                    or self._futures is not None
                     or self._has_callbacks or self._has_machinery_callbacks
                     or any(self._books.values())):
                 return False
@@ -1064,8 +1066,9 @@ class Supervisor(TaskOwner, events._LoopProxy):
             self._loop, sig, self._loop._signal_handlers[sig], replaced))
 
     def remove_signal_handler(self, sig):
-        self._of(_Kind.REGISTRATION).pop(("signal", sig), None)
-        return self._loop.remove_signal_handler(sig)
+        ours = self._of(_Kind.REGISTRATION).pop(("signal", sig), None)
+        return ((ours is not None and ours.remove())
+                or self._loop.remove_signal_handler(sig))
 
     # Connections, servers and processes.
 
@@ -1094,7 +1097,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
         server = await self._call(name, args, kwargs)
         self._own(_Kind.SERVER, self._key_of_server(server), server)
         if self._state not in _FOR_WORK:
-            _close_server(self, server)
+            server.close()
             raise _Refusal(self)
         return server
 
@@ -1104,15 +1107,24 @@ class Supervisor(TaskOwner, events._LoopProxy):
 
     async def start_tls(self, transport, *args, **kwargs):
         self._check_open()
-        self._take_over(_bottom(transport))
-        return await self._call("start_tls", (transport, *args), kwargs)
+        bottom = _bottom(transport)
+        is_taken = self._take_over(bottom)
+        try:
+            return await self._call("start_tls", (transport, *args), kwargs)
+        except BaseException:
+            if is_taken and not bottom.is_closing():
+                # It was refused.
+                bottom._loop = self._loop
+                self._forget(_Kind.TRANSPORT, id(bottom))
+            raise
 
     def _take_over(self, transport):
-        """Own a transport that was made without this supervisor."""
-        if id(transport) not in self._of(_Kind.TRANSPORT):
-            if getattr(transport, "_loop", None) is self._loop:
-                transport._loop = self._inner
-                self._transport_made(transport)
+        """Own a transport that is the loop's; return true if it was."""
+        if getattr(transport, "_loop", None) is not self._loop:
+            return False
+        transport._loop = self._inner
+        self._transport_made(transport)
+        return True
 
     def _transport_made(self, transport):
         kind = (_Kind.PROCESS
@@ -1145,6 +1157,19 @@ class Supervisor(TaskOwner, events._LoopProxy):
 
     # The rest.
 
+    def call_exception_handler(self, context):
+        # What it is told of by its tasks, it raises itself.
+        if id(context.get("exception")) not in (self._errors or ()):
+            self._loop.call_exception_handler(context)
+
+    @property
+    def slow_callback_duration(self):
+        return self._loop.slow_callback_duration
+
+    @slow_callback_duration.setter
+    def slow_callback_duration(self, seconds):
+        self._loop.slow_callback_duration = seconds
+
     def create_supervisor(self, *, name=None, failure_handler=None):
         return self._loop.create_supervisor(name=name,
                                             failure_handler=failure_handler)
@@ -1169,7 +1194,7 @@ _PASSED_ON = (
     "time", "is_running", "is_closed", "get_debug", "set_debug",
     "get_task_factory", "set_task_factory",
     "get_exception_handler", "set_exception_handler",
-    "default_exception_handler", "call_exception_handler",
+    "default_exception_handler",
     "getaddrinfo", "getnameinfo", "sendfile",
     "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into",
     "sock_sendall", "sock_sendto", "sock_connect", "sock_accept",
@@ -1350,23 +1375,28 @@ class _SignalRegistration(_Registration):
         return self._loop._signal_handlers.get(self._sig) is self.handle
 
     def remove(self):
+        """Put back what it has replaced; return false if it is gone."""
         # It may be ready to run.
         self.handle.cancel()
         if self.is_ours():
             self._remove()
-        else:
-            self._leave_to_others()
+            return True
+        return self._leave_to_others()
 
     def _leave_to_others(self):
-        """Who has replaced it is to put back what it has replaced itself."""
+        """Who has replaced it is to put back what it has replaced itself.
+
+        Return true if that is another supervisor.
+        """
         above = self._registration_of(
             self._loop._signal_handlers.get(self._sig))
         while above is not None:
             handle, _ = above.replaced
             if handle is self.handle:
                 above.replaced = self.replaced
-                return
+                return True
             above = self._registration_of(handle)
+        return False
 
     def _registration_of(self, handle):
         """Return that of a handle which another supervisor owns, or None."""
@@ -1396,12 +1426,6 @@ def _replaced_handler(loop, sig):
 
 
 # How each kind is released.
-
-def _close_server(supervisor, server):
-    server.close()
-    # wait_closed() does not wait for connections: the supervisor does.
-    server._wakeup()
-
 
 def _release_task(supervisor, task):
     if not task.done():
@@ -1452,7 +1476,7 @@ def _abort_transport(transport):
 
 
 _RELEASE = {
-    _Kind.SERVER: _close_server,
+    _Kind.SERVER: lambda supervisor, server: server.close(),
     _Kind.TASK: _release_task,
     _Kind.JOB: lambda supervisor, job: job.cancel(),
     _Kind.CALL: lambda supervisor, call: call.end(),

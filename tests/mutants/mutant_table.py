@@ -170,6 +170,10 @@ MUTANTS = (
         ("a request that is not held cannot be withdrawn alone", """\
         self.pending.append(request)
 """, ""),
+        ("what a block takes back lowers its own baseline", """\
+        guard._baseline = baseline
+    guard._request""", """\
+    guard._request"""),
         ("an edge delivered to a parked task does not count for its wait", """\
         self.told = True
         self._delivered_edge()
@@ -1489,9 +1493,15 @@ _FOR_CALLBACKS = _FOR_WORK
     *_of(
         "supervisors.py",
         ("a signal handler is put back above that of another", """\
-            self._leave_to_others()
+        return self._leave_to_others()
 """, """\
-            pass
+        return False
+"""),
+        ("a signal handler that is removed puts nothing back", """\
+        return ((ours is not None and ours.remove())
+                or self._loop.remove_signal_handler(sig))
+""", """\
+        return self._loop.remove_signal_handler(sig)
 """),
         ("a handler that is set again below another is put back", """\
             # Another supervisor's is above it, and will be below.
@@ -1533,7 +1543,7 @@ _FOR_CALLBACKS = _FOR_WORK
 """),
         ("a server that is made too late serves", """\
         if self._state not in _FOR_WORK:
-            _close_server(self, server)
+            server.close()
             raise""", """\
         if self._state not in _FOR_WORK:
             raise"""),
@@ -1543,8 +1553,24 @@ _FOR_CALLBACKS = _FOR_WORK
             pass
 """),
         ("a foreign transport is not owned after start_tls()", """\
-        self._take_over(_bottom(transport))
-""", ""),
+        is_taken = self._take_over(bottom)
+""", """\
+        is_taken = False
+"""),
+        ("start_tls() that is refused keeps the transport", """\
+            if is_taken and not bottom.is_closing():
+""", """\
+            if False:
+"""),
+        ("what a task tells of is reported, too", """\
+        if id(context.get("exception")) not in (self._errors or ()):
+""", """\
+        if True:
+"""),
+        ("who is not to leave it is told of no errors", """\
+            self._report_errors()
+            raise RuntimeError(""", """\
+            raise RuntimeError("""),
         ("a process that has ended is told to be unclosed", """\
             transport.close()  # Nobody else needs to say so.
 """, """\

@@ -35,7 +35,7 @@ CALLS = {
     "sock_recvfrom": (NOT_IMPLEMENTED, NOT_IMPLEMENTED),
     "add_reader_of_a_socket": (None, NO_FILE),
     "result_of_remove_reader": ("AssertionError: None", None),
-    "remove_signal_handler": (None, "no attribute '_is_main_thread'"),
+    "remove_signal_handler": (None, None),
     "abort_of_a_read_pipe": (NOT_IMPLEMENTED, "no attribute 'abort'"),
     "close_clients_of_a_server": ("no attribute 'close_clients'", None),
     "set_protocol_of_another_kind": (None, "protocol cannot be changed"),
@@ -101,6 +101,7 @@ LOOKS_INSIDE = (
     # What the loop had for a signal, it does not tell.
     "test_signal_handlers_that_were_replaced_are_put_back",
     "test_signal_handlers_are_put_back_in_any_order_of_the_ends",
+    "test_a_signal_handler_that_is_removed_puts_back_what_was",
     # Nor what its transports have of it.
     "test_delays_of_the_loops_own_code_end_with_it",
     # That of asyncio's own servers.
@@ -121,6 +122,7 @@ NO_TLS = (
     "test_a_tls_connection_that_was_closed_before_still_times_out",
     "test_what_is_no_tls_on_a_tls_connection_fails_nothing",
     "test_a_foreign_task_gets_a_runtime_error",
+    "test_start_tls_that_is_refused_takes_over_nothing",
     "test_the_host_and_owned_tasks_are_cancelled",
 )
 NOT_ON_RLOOP = (

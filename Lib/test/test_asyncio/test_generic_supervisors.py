@@ -287,6 +287,17 @@ class FactoryTests(IOTestCase):
             await self.until(lambda: not sup._of(supervisors._Kind.PROCESS))
         self.assertEqual(self.unhandled, [])
 
+    async def test_a_cancellation_is_not_replaced_by_what_a_factory_raised(
+            self):
+        def factory():
+            asyncio.current_task().cancel()
+            raise Boom
+        async with self.loop.create_supervisor() as sup:
+            _, address = await self.serve(sup, Recorder)
+            with self.assertRaises(asyncio.CancelledError):
+                await sup.create_connection(factory, *address)
+            asyncio.current_task().uncancel()
+
     async def test_a_process_of_a_failing_factory_is_not_started(self):
         with mock.patch("subprocess.Popen") as popen:
             async with self.loop.create_supervisor() as sup:
@@ -515,6 +526,33 @@ class RegistrationTests(IOTestCase):
             self.assertEqual(len(outer.owned()), 1)
         self.assertIs(signal.getsignal(signal.SIGUSR1), in_python)
         self.assertEqual(generic_supervisors._signal_handlers, {})
+
+    async def test_one_that_is_removed_puts_back_what_was(self):
+        before = signal.getsignal(signal.SIGUSR1)
+        handlers = generic_supervisors._signal_handlers
+        create = self.loop.create_supervisor
+        async with create() as first, create() as second:
+            for sup in first, second:
+                self.add(sup, print)
+            above, = handlers.values()
+            self.assertTrue(first.remove_signal_handler(signal.SIGUSR1))
+            # It was not the one that is called.
+            self.assertEqual([*handlers.values()], [above])
+            self.assertEqual(first.owned(), [])
+            self.add(first, print)
+            self.assertTrue(first.remove_signal_handler(signal.SIGUSR1))
+            self.assertEqual([registration.handle
+                              for registration in handlers.values()],
+                             second.owned())
+            self.assertTrue(second.remove_signal_handler(signal.SIGUSR1))
+            self.assertIs(signal.getsignal(signal.SIGUSR1), before)
+            self.assertFalse(second.remove_signal_handler(signal.SIGUSR1))
+            # What is not the supervisor's is the loop's.
+            self.add(second, print)
+            self.loop.add_signal_handler(signal.SIGUSR1, print)
+            self.assertTrue(second.remove_signal_handler(signal.SIGUSR1))
+        self.assertIs(signal.getsignal(signal.SIGUSR1), before)
+        self.assertEqual(handlers, {})
 
     async def test_one_whose_supervisor_has_ended_is_not_put_back(self):
         before = signal.getsignal(signal.SIGUSR1)

@@ -1302,6 +1302,30 @@ class NormalExitTests(IOTestCase):
                 self.assertIs(handlers[signal.SIGUSR1], before)
                 self.loop.remove_signal_handler(signal.SIGUSR1)
 
+    async def test_a_signal_handler_that_is_removed_puts_back_what_was(self):
+        def remove(sup):
+            return sup.remove_signal_handler(signal.SIGUSR1)
+        handlers = self.loop._signal_handlers
+        self.loop.add_signal_handler(signal.SIGUSR1, print)
+        before = handlers[signal.SIGUSR1]
+        create = self.loop.create_supervisor
+        async with create() as first, create() as second:
+            first.add_signal_handler(signal.SIGUSR1, print)
+            second.add_signal_handler(signal.SIGUSR1, print)
+            above = handlers[signal.SIGUSR1]
+            self.assertTrue(remove(first))
+            # It was not the one that is called.
+            self.assertIs(handlers[signal.SIGUSR1], above)
+            self.assertEqual(first.owned(), [])
+            self.assertTrue(remove(second))
+            self.assertIs(handlers[signal.SIGUSR1], before)
+            # What is not the supervisor's is the loop's.
+            second.add_signal_handler(signal.SIGUSR1, print)
+            self.loop.add_signal_handler(signal.SIGUSR1, print)
+            self.assertTrue(remove(second))
+            self.assertFalse(remove(second))
+            self.assertEqual(handlers, {})
+
     async def test_a_signal_that_came_before_it_ends_calls_nobody(self):
         got = []
         async with self.loop.create_supervisor() as sup:
@@ -1439,6 +1463,40 @@ class ServerTests(IOTestCase):
             self.assertTrue(here.lost.done())
             self.assertTrue(protocol.lost.done())
         await self.within(main())
+
+
+    async def test_start_tls_that_is_refused_takes_over_nothing(self):
+        async def main():
+            protocol = Recorder()
+            transport, _ = await self.peers(self.loop, protocol)
+            async with self.loop.create_supervisor() as sup:
+                with self.assertRaises(TypeError):
+                    await sup.start_tls(transport, protocol, "no context")
+                self.assertEqual(sup.owned(), [])
+                self.assertFalse(transport.is_closing())
+            self.assertFalse(transport.is_closing())
+            transport.close()
+            await protocol.lost
+        await self.within(main())
+
+    async def test_a_server_closed_by_its_factory_reports_nothing(self):
+        async def main():
+            self.loop.set_task_factory(asyncio.eager_task_factory)
+            protocols = []
+
+            def factory():
+                server.close()
+                protocols.append(Recorder())
+                return protocols[-1]
+            async with self.loop.create_supervisor() as sup:
+                server, address = await self.serve(sup, factory)
+                for _ in range(3):
+                    self.client(address)
+                await self.until(lambda: protocols)
+                await protocols[0].made
+        self.addCleanup(self.loop.set_task_factory, None)
+        await self.within(main())
+        self.assertEqual(self.unhandled, [])
 
 
 class DrainingTests(IOTestCase):
@@ -1998,6 +2056,24 @@ class StreamTests(IOTestCase):
                 writer.close()
                 await writer.wait_closed()
             self.assert_nothing_owned(sup)
+        await self.within(main())
+        self.assertEqual(self.unhandled, [])
+
+
+    async def test_an_error_of_a_streams_callback_is_reported_once(self):
+        async def main():
+            async def handle(reader, writer):
+                raise Boom
+
+            def factory():
+                reader = asyncio.StreamReader(loop=sup)
+                return asyncio.StreamReaderProtocol(reader, handle, loop=sup)
+            with self.assertRaises(ExceptionGroup) as caught:
+                async with self.loop.create_supervisor() as sup:
+                    _, address = await self.serve(sup, factory)
+                    self.client(address)
+                    await self.forever()
+            self.assertEqual(len(caught.exception.exceptions), 1)
         await self.within(main())
         self.assertEqual(self.unhandled, [])
 

@@ -135,6 +135,27 @@ class SupervisorTests:
                 self.assertEqual(await sup.create_task(asyncio.sleep(0, 5)), 5)
         self.run_in_loop(main())
 
+    def test_errors_of_one_that_another_task_leaves_are_reported(self):
+        async def iterate(sup):
+            async with sup:
+                sup.call_soon(int, "x")
+                yield
+
+        async def main():
+            iterator = iterate(self.supervisor())
+            with self.assertRaises(asyncio.CancelledError):
+                await anext(iterator)
+                await asyncio.sleep(1)
+
+            async def go_on():
+                with self.assertRaisesRegex(RuntimeError, "another task"):
+                    await anext(iterator)
+            await asyncio.create_task(go_on())
+            self.assertEqual([type(context["exception"])
+                              for context in self.unhandled], [ValueError])
+            self.unhandled.clear()
+        self.run_in_loop(main())
+
     def test_one_that_is_never_entered_is_collected(self):
         sup = self.supervisor()
         ref = weakref.ref(sup)
@@ -1173,6 +1194,8 @@ class SupervisorTests:
                 # A loop's own addition.
                 self.assertEqual(sup.slow_callback_duration,
                                  self.loop.slow_callback_duration)
+                sup.slow_callback_duration = 5
+                self.assertEqual(self.loop.slow_callback_duration, 5)
                 with self.assertRaisesRegex(AttributeError, "Supervisor"):
                     sup._selector
         self.run_in_loop(main())
