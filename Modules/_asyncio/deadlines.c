@@ -15,12 +15,20 @@
 #include "structmember.h"
 #include "scopes.h"
 
+/* A deadline that was moved to later stays where it was until it is the first.
+   So its key here may be that of an earlier time.  */
+typedef struct {
+    double when;
+    uint64_t order;
+    Deadline *deadline;     /* with a reference to its owner */
+} Entry;
+
 typedef struct DeadlinesObject {
     PyObject_HEAD
     PyObject *loop;         /* strong */
     PyObject *timer;        /* strong; NULL if there is none */
     double due;             /* when the timer fires */
-    Deadline **heap;        /* each with a reference to its owner */
+    Entry *heap;
     Py_ssize_t size;
     Py_ssize_t allocated;
     uint64_t order;
@@ -30,49 +38,63 @@ typedef struct DeadlinesObject {
 /* --- The heap --- */
 
 static inline int
-is_before(Deadline *a, Deadline *b)
+is_before(const Entry *a, const Entry *b)
 {
     return a->when < b->when || (a->when == b->when && a->order < b->order);
 }
 
 static inline void
-put(DeadlinesObject *self, Py_ssize_t index, Deadline *deadline)
+put(DeadlinesObject *self, Py_ssize_t index, Entry entry)
 {
-    self->heap[index] = deadline;
-    deadline->index = index;
+    self->heap[index] = entry;
+    entry.deadline->index = index;
 }
 
-/* Put a deadline where it belongs, beginning from a free place.  */
+/* Put an entry where it belongs, beginning from a free place.  */
 static void
-place(DeadlinesObject *self, Py_ssize_t index, Deadline *deadline)
+place(DeadlinesObject *self, Py_ssize_t index, Entry entry)
 {
-    Deadline **heap = self->heap;
-    while (index > 0 && is_before(deadline, heap[(index - 1) / 2])) {
+    Entry *heap = self->heap;
+    while (index > 0 && is_before(&entry, &heap[(index - 1) / 2])) {
         put(self, index, heap[(index - 1) / 2]);
         index = (index - 1) / 2;
     }
     for (;;) {
         Py_ssize_t child = 2 * index + 1;
         if (child + 1 < self->size
-            && is_before(heap[child + 1], heap[child])) {
+            && is_before(&heap[child + 1], &heap[child])) {
             child++;
         }
-        if (child >= self->size || !is_before(heap[child], deadline)) {
+        if (child >= self->size || !is_before(&heap[child], &entry)) {
             break;
         }
         put(self, index, heap[child]);
         index = child;
     }
-    put(self, index, deadline);
+    put(self, index, entry);
+}
+
+static void
+place_deadline(DeadlinesObject *self, Py_ssize_t index, Deadline *deadline)
+{
+    place(self, index,
+          (Entry){deadline->when, deadline->order, deadline});
+}
+
+static inline void
+set_key(DeadlinesObject *self, Deadline *deadline, double when)
+{
+    deadline->when = when;
+    deadline->order = ++self->order;
 }
 
 static int
-add(DeadlinesObject *self, Deadline *deadline)
+add(DeadlinesObject *self, Deadline *deadline, double when)
 {
     if (self->size == self->allocated) {
         Py_ssize_t allocated = self->allocated * 2 + 8;
-        Deadline **heap = self->heap;
-        PyMem_Resize(heap, Deadline *, allocated);
+        Entry *heap = self->heap;
+        PyMem_Resize(heap, Entry, allocated);
         if (heap == NULL) {
             PyErr_NoMemory();
             return -1;
@@ -83,7 +105,8 @@ add(DeadlinesObject *self, Deadline *deadline)
     deadline->queue = self;
     Py_INCREF(deadline->owner);
     self->size++;
-    place(self, self->size - 1, deadline);
+    set_key(self, deadline, when);
+    place_deadline(self, self->size - 1, deadline);
     return 0;
 }
 
@@ -98,8 +121,8 @@ take(Deadline *deadline)
         place(self, deadline->index, self->heap[self->size]);
     }
     if (self->allocated > 64 && self->size < self->allocated / 4) {
-        Deadline **heap = self->heap;
-        PyMem_Resize(heap, Deadline *, self->allocated / 2);
+        Entry *heap = self->heap;
+        PyMem_Resize(heap, Entry, self->allocated / 2);
         if (heap != NULL) {
             self->heap = heap;
             self->allocated /= 2;
@@ -154,7 +177,7 @@ set_timer(DeadlinesObject *self, ScopeState *state)
     if (self->size == 0) {
         return 0;
     }
-    double when = self->heap[0]->when;
+    double when = self->heap[0].when;
     if (self->timer != NULL && self->due <= when) {
         return 0;
     }
@@ -174,8 +197,12 @@ static int
 expire_until(DeadlinesObject *self, double due)
 {
     int res = 0;
-    while (res == 0 && self->size > 0 && self->heap[0]->when <= due) {
-        Deadline *deadline = self->heap[0];
+    while (res == 0 && self->size > 0 && self->heap[0].when <= due) {
+        Deadline *deadline = self->heap[0].deadline;
+        if (deadline->order != self->heap[0].order) {
+            place_deadline(self, 0, deadline);
+            continue;
+        }
         PyObject *owner = take(deadline);
         res = deadline->expire(owner);
         Py_DECREF(owner);
@@ -277,9 +304,10 @@ queue_for(PyObject *module, PyObject *loop, Deadline *deadline, double when)
     DeadlinesObject *queue = deadline->queue;
     if (queue != NULL) {
         Py_INCREF(queue);
-        deadline->when = when;
-        deadline->order = ++queue->order;
-        place(queue, deadline->index, deadline);
+        set_key(queue, deadline, when);
+        if (when < queue->heap[deadline->index].when) {
+            place_deadline(queue, deadline->index, deadline);
+        }
         return queue;
     }
     queue = (DeadlinesObject *)asyncio_deadlines_of(module, loop);
@@ -288,12 +316,8 @@ queue_for(PyObject *module, PyObject *loop, Deadline *deadline, double when)
         Py_XDECREF(queue);
         return queue_for(module, loop, deadline, when);
     }
-    if (queue != NULL) {
-        deadline->when = when;
-        deadline->order = ++queue->order;
-        if (add(queue, deadline) < 0) {
-            Py_CLEAR(queue);
-        }
+    if (queue != NULL && add(queue, deadline, when) < 0) {
+        Py_CLEAR(queue);
     }
     return queue;
 }
@@ -344,7 +368,7 @@ deadlines_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->loop);
     Py_VISIT(self->timer);
     for (Py_ssize_t i = 0; i < self->size; i++) {
-        Py_VISIT(self->heap[i]->owner);
+        Py_VISIT(self->heap[i].deadline->owner);
     }
     return 0;
 }
@@ -355,15 +379,15 @@ deadlines_clear(PyObject *op)
     DeadlinesObject *self = (DeadlinesObject *)op;
     Py_CLEAR(self->loop);
     Py_CLEAR(self->timer);
-    Deadline **heap = self->heap;
+    Entry *heap = self->heap;
     Py_ssize_t size = self->size;
     self->heap = NULL;
     self->size = self->allocated = 0;
     for (Py_ssize_t i = 0; i < size; i++) {
-        heap[i]->queue = NULL;
+        heap[i].deadline->queue = NULL;
     }
     for (Py_ssize_t i = 0; i < size; i++) {
-        Py_DECREF(heap[i]->owner);
+        Py_DECREF(heap[i].deadline->owner);
     }
     PyMem_Free(heap);
     return 0;
