@@ -224,7 +224,8 @@ class _Outer(_StandIn):
         getattr(self._loop, f"add_{kind}")(fd, called)
         remove = functools.partial(
             getattr(self._loop, f"remove_{kind}"), fd)
-        self._supervisor._own(supervisors._Kind.REGISTRATION, (kind, fd),
+        self._supervisor._own(supervisors._Kind.REGISTRATION,
+                              supervisors._key_of_file(kind, fd),
                               _Registration(called, remove))
 
     def add_signal_handler(self, sig, callback, *args):
@@ -851,9 +852,10 @@ class _Wrapper:
         error, proxy._error = proxy._error, None
         self._tell("connection_lost", exc if error is None else error)
         self.protocol = None
-        # The loop closes its descriptor when we return, so there is to be one
-        # more pass before the end.
+        # The loop closes its descriptor when we return, and what was scheduled
+        # is to run before futures are cancelled: there is one more pass.
         self._supervisor._has_machinery_callbacks = True
+        self._supervisor._has_layer_callbacks = True
         self._supervisor._transport_lost(proxy)
 
     def _tell(self, name, *args):

@@ -121,7 +121,10 @@ class _Refusal(RuntimeError):
     """A supervisor that is no longer, or not yet, open was asked for more."""
 
     def __init__(self, supervisor):
-        super().__init__(f"{supervisor!r} {_WHY_NOT[supervisor._state]}")
+        # Without the counts of repr(): each of many connections may be refused
+        # something as it is lost.
+        super().__init__(f"<{supervisor._title()}> "
+                         f"{_WHY_NOT[supervisor._state]}")
         self.supervisor = supervisor
 
 
@@ -509,7 +512,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
         # registered.  Only _own() and _forget() change them.
         self._timers = {}
         self._books = {_TASK: self._tasks, _TIMER: self._timers}
-        # Those that are not done, if there was any.  Weak: whoever drops a
+        # Those that somebody has, if there was any.  Weak: whoever drops a
         # future has no use for it.
         self._futures = None
         self._outer_view = None
@@ -525,14 +528,17 @@ class Supervisor(TaskOwner, events._LoopProxy):
         # The same, but for callbacks of futures: these may go on for ever.
         self._has_layer_callbacks = False
 
+    def _title(self):
+        name = "" if self._name is None else f"{self._name!r} "
+        return f"{type(self).__name__} {name}{self._state.value}"
+
     def __repr__(self):
-        info = [type(self).__name__]
-        if self._name is not None:
-            info.append(repr(self._name))
-        info.append(self._state.value)
+        info = [self._title()]
         for kind in _Kind:
             if alive := list(self._alive(kind)):
                 info.append(f"{kind.value}={len(alive)}")
+        if alive := self._alive_callbacks():
+            info.append(f"callbacks={len(alive)}")
         if alive := self._alive_futures():
             info.append(f"futures={len(alive)}")
         return f"<{' '.join(info)}>"
@@ -580,6 +586,8 @@ class Supervisor(TaskOwner, events._LoopProxy):
         if self._is_exiting or self._state is _NEW:
             raise RuntimeError(f"{self!r} cannot be left: it "
                                f"{_WHY_NOT.get(self._state, 'is left already')}")
+        if self._host.done() and not isinstance(exc, GeneratorExit):
+            self._replace_host()
         is_here = (events._get_running_loop() is self._loop
                    and tasks.current_task() is self._host)
         if not is_here and not isinstance(exc, GeneratorExit):
@@ -607,6 +615,15 @@ class Supervisor(TaskOwner, events._LoopProxy):
         finally:
             self._forget_all()
             exc = None
+
+    def _replace_host(self):
+        """The host has ended in the block; who leaves it takes its place."""
+        host = self._current_task()
+        if self._guard is not None:
+            self._guard.leave()
+        self._host = host
+        self._has_asked = False
+        self._look_around()
 
     def _ends_at_once(self):
         """End if there is nothing to wait for or to release."""
@@ -1044,12 +1061,14 @@ class Supervisor(TaskOwner, events._LoopProxy):
         self._outer.add_writer(fd, callback, *args)
 
     def remove_reader(self, fd):
-        self._of(_Kind.REGISTRATION).pop(("reader", fd), None)
-        return self._loop.remove_reader(fd)
+        removed = self._loop.remove_reader(fd)
+        self._of(_Kind.REGISTRATION).pop(_key_of_file("reader", fd), None)
+        return removed
 
     def remove_writer(self, fd):
-        self._of(_Kind.REGISTRATION).pop(("writer", fd), None)
-        return self._loop.remove_writer(fd)
+        removed = self._loop.remove_writer(fd)
+        self._of(_Kind.REGISTRATION).pop(_key_of_file("writer", fd), None)
+        return removed
 
     def add_signal_handler(self, sig, callback, *args):
         self._check_open()
@@ -1362,6 +1381,12 @@ class _Registration:
             self._remove()
 
 
+def _key_of_file(kind, fd):
+    """Return the key of a reader or a writer: loops take a file and its number
+    for the same."""
+    return kind, fd if isinstance(fd, int) else fd.fileno()
+
+
 class _SignalRegistration(_Registration):
     """A signal handler."""
 
@@ -1634,7 +1659,7 @@ class _OuterView(_View):
     def _add_reader(self, fd, callback, *args):
         handle = super()._add_reader(fd, callback, *args)
         remove = functools.partial(self._supervisor._loop._remove_reader, fd)
-        self._supervisor._own(_Kind.REGISTRATION, ("reader", fd),
+        self._supervisor._own(_Kind.REGISTRATION, _key_of_file("reader", fd),
                               _Registration(handle, remove))
         return handle
 
@@ -1642,7 +1667,7 @@ class _OuterView(_View):
     def _add_writer(self, fd, callback, *args):
         handle = super()._add_writer(fd, callback, *args)
         remove = functools.partial(self._supervisor._loop._remove_writer, fd)
-        self._supervisor._own(_Kind.REGISTRATION, ("writer", fd),
+        self._supervisor._own(_Kind.REGISTRATION, _key_of_file("writer", fd),
                               _Registration(handle, remove))
         return handle
 

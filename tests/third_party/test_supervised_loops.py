@@ -5,6 +5,7 @@ The suites of supervisors run on both, as far as that lets them.
 """
 
 import json
+import warnings
 
 import pytest
 from surroundings import PROGRAMS
@@ -151,13 +152,25 @@ LEFT_OUT = {
 }
 
 
+def run_suite(run, loop, case):
+    arguments = (PROGRAMS / "supervisor_tests_on.py", loop,
+                 json.dumps([case]), json.dumps(LEFT_OUT[loop]))
+    try:
+        return json.loads(run(*arguments))
+    except AssertionError as hung:
+        # rloop has hung once, in some hundreds of runs, nobody knows where.
+        if loop != "rloop" or "Timeout (" not in str(hung):
+            raise
+        warnings.warn(f"a run on {loop} has hung: {hung}")
+        return json.loads(run(*arguments))
+
+
 @pytest.mark.parametrize("loop, case", [
     (loop, case) for case, fewest in CASES.items()
     for loop, number in zip(LOOPS, fewest) if number])
 def test_the_suite_of_supervisors_passes(run, loop, case):
     fewest = CASES[case][LOOPS.index(loop)]
-    result = json.loads(run(PROGRAMS / "supervisor_tests_on.py", loop,
-                            json.dumps([case]), json.dumps(LEFT_OUT[loop])))
+    result = run_suite(run, loop, case)
     outcomes = result["outcomes"]
     assert {test: text for test, text in outcomes.items()
             if text != "passed"} == {}

@@ -177,6 +177,16 @@ async def readers(sup, count):
             sup.remove_writer(one)
 
 
+async def readers_by_either_name(sup, count):
+    for _ in range(count):
+        one, other = socket.socketpair()
+        with one, other:
+            sup.add_reader(one, nothing)
+            sup.add_writer(one.fileno(), nothing)
+            sup.remove_reader(one.fileno())
+            sup.remove_writer(one)
+
+
 async def jobs(sup, count):
     for _ in range(count):
         await sup.run_in_executor(None, nothing)
@@ -242,7 +252,8 @@ _add_flat_tests((callbacks, callbacks_of_threads, tasks, eager_tasks,
                  cancelled_tasks, timers, cancelled_timers, futures,
                  dropped_futures, nested_supervisors), "count")
 _add_flat_tests((connections, connections_of_foreign_tasks,
-                 datagram_endpoints, servers, readers, jobs), "io_count")
+                 datagram_endpoints, servers, readers, readers_by_either_name,
+                 jobs), "io_count")
 
 
 @contextlib.contextmanager
@@ -318,6 +329,22 @@ async def many_transports(sup, count, files):
         await sup.connect_accepted_socket(asyncio.Protocol, pair(files)[0])
 
 
+class Refused(asyncio.Protocol):
+    """Asks for too much as it is lost."""
+
+    def __init__(self, sup):
+        self.sup = sup
+
+    def connection_lost(self, exc):
+        with contextlib.suppress(RuntimeError):
+            self.sup.create_task(nap())
+
+
+async def many_refusals(sup, count, files):
+    for _ in range(count):
+        await sup.connect_accepted_socket(lambda: Refused(sup), pair(files)[0])
+
+
 async def many_accepted_connections(sup, count, files):
     server = await sup.create_server(asyncio.Protocol, "127.0.0.1", 0)
     for number in range(count):
@@ -357,6 +384,7 @@ async def nest(sup):
 
 MANY = (many_callbacks, many_tasks, many_timers, many_futures,
         many_tasks_that_wait_for_futures, many_readers, many_transports,
+        many_refusals,
         many_accepted_connections, many_servers, many_datagram_endpoints,
         many_pipes, many_nested_supervisors)
 

@@ -1030,6 +1030,20 @@ class NormalExitTests(IOTestCase):
         await self.within(main())
         self.assertEqual(self.unhandled, [])
 
+    async def test_callbacks_of_a_lost_connection_run_before_futures_end(self):
+        class Protocol(Recorder):
+            def connection_lost(self, exc):
+                super().connection_lost(exc)
+                self.later = sup.create_future()
+                sup.call_soon(self.later.set_result, "run")
+
+        lost = [Protocol(), Protocol()]
+        async with self.loop.create_supervisor() as sup:
+            for protocol in lost:
+                await self.peers(sup, protocol)
+        for protocol in lost:
+            self.assertEqual(protocol.later.result(), "run")
+
     async def test_a_process_with_an_open_stdin_ends(self):
         code = "import sys; sys.stdout.write(sys.stdin.read().upper())"
 
@@ -1564,6 +1578,42 @@ class DrainingTests(IOTestCase):
                 self.assertTrue(starting.done())
                 self.assertEqual(protocol.calls[0], "connection_made")
                 self.assertEqual(protocol.calls[-1], "connection_lost")
+
+    async def test_a_process_is_lost_when_every_task_is_cancelled(self):
+        async def own():
+            async with self.loop.create_supervisor() as sup:
+                await sup.subprocess_exec(Recorder, *CAT)
+        for passes in range(8):
+            with self.subTest(passes=passes), self.leaves_nothing():
+                host = self.loop.create_task(own())
+                for _ in range(passes):
+                    await asyncio.sleep(0)
+                # As programs do at their end.
+                for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                    task.cancel()
+                await asyncio.wait([host])
+                self.assertTrue(host.cancelled())
+                # A pipe's end is told a pass later.
+                await asyncio.sleep(0)
+
+    async def test_a_process_is_lost_whose_protocol_lacks_a_method(self):
+        for missing in ("connection_made", "pipe_connection_lost",
+                        "process_exited", "connection_lost"):
+            class Partial:
+                locals().update(
+                    (name, lambda self, *args: None) for name in (
+                        "connection_made", "pipe_connection_lost",
+                        "process_exited", "connection_lost")
+                    if name != missing)
+
+            with self.subTest(missing=missing), self.leaves_nothing():
+                with self.assertRaises(ExceptionGroup) as caught:
+                    async with self.loop.create_supervisor() as sup:
+                        await sup.subprocess_exec(Partial, *CAT)
+                for exc in caught.exception.exceptions:
+                    self.assertIn(missing, str(exc))
+                del exc, caught
+                self.assert_nothing_owned(sup)
 
     async def test_each_kind_is_released_in_its_turn(self):
         log = []

@@ -16,6 +16,7 @@ import weakref
 from asyncio import supervisors
 from asyncio import tasks
 
+from test import support
 from test.test_asyncio import scopes_support
 
 
@@ -81,10 +82,12 @@ class SupervisorTests:
             async with sup:
                 sup.create_task(forever()).cancel()
                 sup.call_later(1, print)
+                sup.call_soon(int)
                 future = sup.create_future()
                 self.assertEqual(
                     repr(sup), "<Supervisor 'crawler' open tasks=1 timers=1 "
-                               "futures=1>")
+                               "callbacks=1 futures=1>")
+                self.assertEqual(len(sup.owned()), 4)
             self.assertEqual(repr(sup), "<Supervisor 'crawler' closed>")
             self.assertTrue(future.cancelled())
         self.run_in_loop(main())
@@ -154,6 +157,91 @@ class SupervisorTests:
             self.assertEqual([type(context["exception"])
                               for context in self.unhandled], [ValueError])
             self.unhandled.clear()
+        self.run_in_loop(main())
+
+    async def leave_in_another_task(self, own):
+        """Enter one in a task that ends; leave it, and return what it had."""
+        sup = self.supervisor()
+
+        async def enter():
+            with asyncio.CancelScope():
+                await sup.__aenter__()
+                return sup.create_future(), *own(sup)
+        owned = await asyncio.create_task(enter())
+        await asyncio.sleep(1)
+        async with asyncio.timeout(10):
+            await sup.__aexit__(None, None, None)
+        self.assertEqual(repr(sup), "<Supervisor closed>")
+        self.assertTrue(owned[0].cancelled())
+        return owned[1:]
+
+    def test_another_task_leaves_it_when_its_host_has_ended(self):
+        async def main():
+            task, timer = await self.leave_in_another_task(lambda sup: (
+                sup.create_task(asyncio.sleep(5, 7)),
+                sup.call_later(9, print)))
+            self.assertEqual(task.result(), 7)
+            self.assertTrue(timer.cancelled())
+        self.run_in_loop(main())
+
+    def test_who_leaves_it_for_its_host_is_told_of_the_errors(self):
+        async def main():
+            with self.raises(Boom, Boom):
+                await self.leave_in_another_task(lambda sup: (
+                    sup.create_task(fail(delay=0.5)),
+                    sup.create_task(fail_when_cancelled())))
+            # It was not known that somebody would come.
+            self.assertEqual(len(self.unhandled), 2)
+            self.unhandled.clear()
+        self.run_in_loop(main())
+
+    def test_who_leaves_it_for_its_host_can_be_cancelled(self):
+        async def main():
+            with self.assertRaises(TimeoutError):
+                await self.leave_in_another_task(lambda sup: (
+                    sup.create_task(forever()),))
+            self.assertEqual(asyncio.current_task().cancelling(), 0)
+            self.assertEqual(asyncio.all_tasks(), {asyncio.current_task()})
+        self.run_in_loop(main())
+
+    def test_who_leaves_it_for_its_host_ends_what_was_cancelled(self):
+        async def main():
+            await self.leave_in_another_task(lambda sup: (
+                sup.create_task(forever()), sup.call_later(0.5, sup.cancel)))
+        self.run_in_loop(main())
+
+    def test_the_cancel_of_who_leaves_it_for_its_host_is_not_lost(self):
+        async def enter(sup):
+            await sup.__aenter__()
+            sup.create_task(clean_up())
+            await asyncio.sleep(0)
+            sup.cancel()
+
+        async def clean_up():
+            with asyncio.CancelScope(shield=True):
+                await asyncio.sleep(5)
+
+        async def main():
+            sup = self.supervisor()
+            await asyncio.wait([asyncio.create_task(enter(sup))])
+            with self.assertRaises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await sup.__aexit__(None, None, None)
+            self.assertEqual(asyncio.current_task().cancelling(), 0)
+            self.assertEqual(self.loop.time(), 5)
+        self.run_in_loop(main())
+
+    def test_a_cancel_before_who_leaves_it_for_its_host_is_not_repeated(self):
+        async def main():
+            asyncio.current_task().cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            with self.assertRaises(BaseExceptionGroup):
+                await self.leave_in_another_task(
+                    lambda sup: (sup.create_task(fail()),))
+            self.unhandled.clear()
+            await asyncio.sleep(0)
+            self.assertEqual(asyncio.current_task().cancelling(), 1)
         self.run_in_loop(main())
 
     def test_one_that_is_never_entered_is_collected(self):
@@ -1289,9 +1377,10 @@ class SupervisorTests:
                              lambda: sup.call_later(1, bool),
                              lambda: sup.call_at(1, bool),
                              lambda: sup.create_task(asyncio.sleep(0))):
-                    made = make()
-                    self.assertEqual(made._source_traceback[-1].filename,
-                                     __file__)
+                    for _ in range(2):
+                        made = make()
+                        self.assertEqual(made._source_traceback[-1].filename,
+                                         __file__)
             self.loop.set_debug(False)
         self.run_in_loop(main())
 
@@ -1324,6 +1413,112 @@ class SupervisorTests:
 
 
 globals().update(scopes_support.kinds("SupervisorTests", SupervisorTests))
+
+
+class DirectSupervisorTests(SupervisorTests):
+    """The same where handles are put into the loop's queues directly."""
+
+    def setUp(self):
+        # A VirtualLoop has a _run_once() of its own.
+        self.enterContext(scopes_support.replaced(
+            supervisors, _is_plain=lambda loop_class: True))
+        super().setUp()
+
+
+class DebugSupervisorTests(SupervisorTests):
+    """The same in debug mode, in which the loop's own methods are called."""
+
+    def setUp(self):
+        super().setUp()
+        self.loop.set_debug(True)
+        self.loop.slow_callback_duration = float("inf")
+
+
+globals().update(scopes_support.kinds("DirectSupervisorTests",
+                                      DirectSupervisorTests))
+globals().update(
+    (name, support.requires_resource("cpu")(cls))
+    for name, cls in scopes_support.kinds("DebugSupervisorTests",
+                                          DebugSupervisorTests).items())
+
+
+class DirectTests(unittest.TestCase):
+    """What is scheduled directly is as the loop's own code schedules it."""
+
+    def observe(self, is_plain, debug=False):
+        loop = scopes_support.VirtualLoop()
+        loop.set_debug(debug)
+        try:
+            with scopes_support.replaced(
+                    supervisors, _is_plain=lambda loop_class: is_plain):
+                return loop.run_until_complete(self.schedule(loop))
+        finally:
+            loop.close()
+
+    async def schedule(self, loop):
+        """Return all that can be told of callbacks and timers."""
+        var = contextvars.ContextVar("var")
+        log = []
+        async with loop.create_supervisor() as sup:
+            var.set("before")
+            context = contextvars.copy_context()
+            var.set("now")
+
+            def note(name):
+                log.append((name, var.get(), loop.time()))
+
+            now = loop.time()
+            handles = [
+                sup.call_soon(note, 1), loop.call_soon(note, 2),
+                sup.call_soon(note, 3, context=context),
+                sup.call_at(now + 2, note, 4), loop.call_at(now + 2, note, 5),
+                sup.call_later(1, note, 6, context=context),
+                sup.call_at(now - 1, note, 7), sup.call_later(3600, note, 8),
+                sup.call_soon(note, 9), sup.call_later(5, note, 10)]
+            log.append(handles[3] == handles[4])
+            # They stay in the loop's queue, and are counted.
+            handles[7].cancel()
+            handles[8].cancel()
+            log.append((loop._timer_cancelled_count, len(loop._scheduled)))
+            self.tell(log, sup, handles)
+            with self.assertRaises(TypeError):
+                sup.call_at(None, note, 11)
+            await asyncio.sleep(3)
+            self.tell(log, sup, handles)
+        self.tell(log, sup, handles)
+        return log
+
+    def tell(self, log, sup, handles):
+        owned = set(map(id, sup.owned()))
+        for handle in handles:
+            when = getattr(handle, "when", None)
+            log.append((type(handle).__name__, when and when(),
+                        handle.cancelled(), id(handle) in owned,
+                        getattr(handle, "_scheduled", None)))
+
+    def test_debug_mode_finds_what_is_wrong(self):
+        async def main():
+            loop = asyncio.get_running_loop()
+            async with loop.create_supervisor() as sup:
+                future = sup.create_future()
+                future.set_result(None)
+                for _ in range(2):
+                    with self.assertRaisesRegex(TypeError, "call_soon"):
+                        sup.call_soon(forever)
+                    with self.assertRaisesRegex(TypeError, "call_at"):
+                        sup.call_at(0, forever)
+                    for schedule in (lambda: sup.call_soon(print),
+                                     lambda: sup.call_at(0, print),
+                                     lambda: future.add_done_callback(print)):
+                        with self.assertRaisesRegex(RuntimeError, "thread"):
+                            await asyncio.to_thread(schedule)
+        asyncio.run(main(), debug=True)
+
+    def test_callbacks_and_timers(self):
+        expected = self.observe(False)
+        self.assertIn((4, "now", 2), expected)
+        self.assertEqual(self.observe(True), expected)
+        self.assertEqual(self.observe(True, debug=True), expected)
 
 
 class ApiTests(unittest.TestCase):
@@ -1414,8 +1609,11 @@ class LoopTests(unittest.TestCase):
         loop.run_until_complete(sup.__aenter__())
         for _ in range(2):
             sup.call_soon(print)
+        future = sup.create_future()
+        future.cancel()
         loop.close()
         for schedule in (sup.call_soon, sup.call_soon_threadsafe,
+                         future.add_done_callback,
                          lambda callback: sup.call_at(1, callback),
                          lambda callback: sup.call_later(1, callback)):
             with self.assertRaisesRegex(RuntimeError, "is closed"):

@@ -24,14 +24,23 @@ async def in_a_cancelled_scope(wait):
     return scope.cancelled_caught, loop.passes - before
 
 
-async def anyio_group_that_cleans_up(cleaned):
+async def for_half_a_second():
+    await anyio.sleep(0.5)
+
+
+async def for_a_thousand_passes():
+    for _ in range(1000):
+        await asyncio.sleep(0)
+
+
+async def anyio_group_that_cleans_up(clean_up, cleaned):
     async def child():
         try:
             await anyio.sleep(60)
         finally:
             with anyio.CancelScope(shield=True):
-                await anyio.sleep(0.5)
-                cleaned.append(True)
+                await clean_up()
+                cleaned.append(clean_up.__name__)
 
     async with anyio.create_task_group() as group:
         group.start_soon(child)
@@ -105,8 +114,9 @@ async def anyio_group():
 
 async def main():
     said, cleaned = {}, []
-    said["anyio group"] = await in_a_cancelled_scope(
-        anyio_group_that_cleans_up(cleaned))
+    for clean_up in for_half_a_second, for_a_thousand_passes:
+        said[clean_up.__name__] = await in_a_cancelled_scope(
+            anyio_group_that_cleans_up(clean_up, cleaned))
     said["cleaned up"] = cleaned
     said["anyio timeout"] = await in_a_cancelled_scope(anyio_timeout(60))
     said["anyio timeout in a shield"] = await fires_in_a_shield(

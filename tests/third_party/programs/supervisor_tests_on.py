@@ -6,6 +6,7 @@ what is left out: names of tests, and of cells of the failure matrix.
 
 import asyncio
 import errno
+import faulthandler
 import importlib
 import json
 import logging
@@ -100,6 +101,8 @@ def case_on_loop(name):
     return type(name, (OnLoop, cls), members)
 
 
+# Before who has started it gives it up: where does it hang?
+faulthandler.dump_traceback_later(100, exit=True)
 sys.unraisablehook = note_unraisable
 # rloop warns of a process that was gone before it was killed.
 logging.getLogger("asyncio").addFilter(
