@@ -502,9 +502,12 @@ class Supervisor(TaskOwner, events._LoopProxy):
     _passes = 0
 
     def __init__(self, loop, *, name=None, failure_handler=None):
-        if failure_handler is not None and not callable(failure_handler):
-            raise TypeError("a callable was expected as failure_handler, "
-                            f"got {failure_handler!r}")
+        if failure_handler is not None and (
+                not callable(failure_handler)
+                # All that it returns is true.
+                or coroutines.iscoroutinefunction(failure_handler)):
+            raise TypeError("a plain callable was expected as "
+                            f"failure_handler, got {failure_handler!r}")
         super().__init__(name=name)
         self._loop = loop
         self._failure_handler = failure_handler

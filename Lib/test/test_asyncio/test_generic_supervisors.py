@@ -2,6 +2,7 @@
 such a loop, and what its wrappers and proxies do."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -136,6 +137,24 @@ class ProxyTests(IOTestCase):
             self.assertIn(transport, sup.owned())
             self.assertIn("supervised", repr(transport))
         self.assertIsNone(transport.get_protocol())
+
+    async def test_a_failure_tells_the_users_transport_and_protocol(self):
+        for method in "connection_made", "data_received", "connection_lost":
+            contexts = []
+            async with self.loop.create_supervisor(
+                    failure_handler=lambda context: not contexts.append(
+                        context)) as sup:
+                protocol = Recorder(method, Boom())
+                transport, peer = await self.peers(sup, protocol)
+                # It may be gone already.
+                with contextlib.suppress(BrokenPipeError):
+                    peer.send(b"data")
+                peer.close()
+                await protocol.lost
+            with self.subTest(method=method):
+                [context] = contexts
+                self.assertIs(context["transport"], transport)
+                self.assertIs(context["protocol"], protocol)
 
     async def test_each_kind_of_transport_is_of_its_class(self):
         async with self.loop.create_supervisor() as sup:

@@ -250,9 +250,10 @@ class SupervisorTests:
         del sup
         self.assertIsNone(ref())
 
-    def test_a_failure_handler_is_called_so_it_must_be_callable(self):
-        with self.assertRaisesRegex(TypeError, "failure_handler"):
-            self.supervisor(failure_handler=1)
+    def test_a_failure_handler_is_called_and_not_awaited(self):
+        for wrong in 1, fail:
+            with self.assertRaisesRegex(TypeError, "failure_handler"):
+                self.supervisor(failure_handler=wrong)
 
     # What is allowed when.
 
