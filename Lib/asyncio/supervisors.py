@@ -589,15 +589,11 @@ class Supervisor(TaskOwner, events._LoopProxy):
         if self._is_exiting or self._state is _NEW:
             raise RuntimeError(f"{self!r} cannot be left: it "
                                f"{_WHY_NOT.get(self._state, 'is left already')}")
-        if self._host.done() and not isinstance(exc, GeneratorExit):
-            self._replace_host()
         is_here = (events._get_running_loop() is self._loop
                    and tasks.current_task() is self._host)
         if not is_here and not isinstance(exc, GeneratorExit):
-            # Perhaps nobody will leave it where they would be raised.
-            self._report_errors()
-            raise RuntimeError(f"{self!r} was entered in another task: leave "
-                               "it there")
+            self._replace_host()
+            is_here = True
         self._is_exiting = True
         if exc is None and self._ends_at_once():
             return False
@@ -620,7 +616,12 @@ class Supervisor(TaskOwner, events._LoopProxy):
             exc = None
 
     def _replace_host(self):
-        """The host has ended in the block; who leaves it takes its place."""
+        """Let another task leave the block, if its host has ended in it."""
+        if not self._host.done():
+            # Perhaps nobody will leave it where they would be raised.
+            self._report_errors()
+            raise RuntimeError(f"{self!r} was entered in another task: leave "
+                               "it there")
         host = self._current_task()
         if self._guard is not None:
             self._guard.leave()

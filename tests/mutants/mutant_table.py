@@ -1571,6 +1571,24 @@ _FOR_CALLBACKS = _FOR_WORK
             self._report_errors()
             raise RuntimeError(""", """\
             raise RuntimeError("""),
+        ("nobody leaves it for a host that has ended", """\
+        if not self._host.done():
+            # Perhaps""", """\
+        if True:
+            # Perhaps"""),
+        ("who leaves it for its host takes back what the host was asked", """\
+        self._host = host
+        self._has_asked = False
+""", """\
+        self._host = host
+"""),
+        ("who leaves it for its host does not see scopes", """\
+        self._has_asked = False
+        self._look_around()
+""", """\
+        self._has_asked = False
+        self._guard = None
+"""),
         ("a process that has ended is told to be unclosed", """\
             transport.close()  # Nobody else needs to say so.
 """, """\
