@@ -1388,7 +1388,7 @@ class _Registration:
 def _key_of_file(kind, fd):
     """Return the key of a reader or a writer: loops take a file and its number
     for the same."""
-    return kind, fd if isinstance(fd, int) else fd.fileno()
+    return kind, fd.fileno() if hasattr(fd, "fileno") else fd
 
 
 class _SignalRegistration(_Registration):
