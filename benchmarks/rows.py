@@ -613,9 +613,9 @@ _add_cancel_rows()
 # Deadlines.  Each task waits in 100 blocks, which arms theirs.  All are moved
 # to a later time, and then to an earlier one than the first; after each, the
 # loop makes a pass, as some sweep there.  Making the blocks and leaving them is
-# not counted, nor is the garbage collector, whose share grows with what is alive: with it,
-# a deadline of stock's cost 2.6 times as much among a million as among 10,000,
-# and 1.2 times without.
+# not counted, nor is the garbage collector, whose share grows with what is
+# alive: with it, a deadline of stock's cost 2.6 times as much among a million
+# as among 10,000, and 1.2 times without.
 
 _HOUR = 3600
 

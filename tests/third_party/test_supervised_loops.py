@@ -123,7 +123,6 @@ NO_TLS = (
     "test_a_tls_connection_that_was_closed_before_still_times_out",
     "test_what_is_no_tls_on_a_tls_connection_fails_nothing",
     "test_a_foreign_task_gets_a_runtime_error",
-    "test_start_tls_that_is_refused_takes_over_nothing",
     "test_the_host_and_owned_tasks_are_cancelled",
 )
 NOT_ON_RLOOP = (
@@ -159,11 +158,12 @@ def run_suite(run, loop, case):
                  json.dumps([case]), json.dumps(LEFT_OUT[loop]))
     try:
         return json.loads(run(*arguments))
-    except AssertionError as hung:
-        # rloop has hung once, in some hundreds of runs, nobody knows where.
-        if loop != "rloop" or "Timeout (" not in str(hung):
+    except AssertionError as error:
+        # On rloop, one of some hundreds of runs took more than its time, and
+        # the others between one second and thirty.
+        if loop != "rloop" or "Timeout (" not in str(error):
             raise
-        warnings.warn(f"a run on {loop} has hung: {hung}")
+        warnings.warn(f"a run on {loop} took too long: {error}")
         return json.loads(run(*arguments))
 
 

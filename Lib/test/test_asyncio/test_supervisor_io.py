@@ -1478,21 +1478,6 @@ class ServerTests(IOTestCase):
             self.assertTrue(protocol.lost.done())
         await self.within(main())
 
-
-    async def test_start_tls_that_is_refused_takes_over_nothing(self):
-        async def main():
-            protocol = Recorder()
-            transport, _ = await self.peers(self.loop, protocol)
-            async with self.loop.create_supervisor() as sup:
-                with self.assertRaises(TypeError):
-                    await sup.start_tls(transport, protocol, "no context")
-                self.assertEqual(sup.owned(), [])
-                self.assertFalse(transport.is_closing())
-            self.assertFalse(transport.is_closing())
-            transport.close()
-            await protocol.lost
-        await self.within(main())
-
     async def test_a_server_closed_by_its_factory_reports_nothing(self):
         async def main():
             self.loop.set_task_factory(asyncio.eager_task_factory)
@@ -2019,6 +2004,20 @@ class StartTLSTests(IOTestCase):
 
     upgraded_by = "supervisor", "loop"
 
+    async def test_start_tls_that_is_refused_takes_over_nothing(self):
+        async def main():
+            protocol = Recorder()
+            transport, _ = await self.peers(self.loop, protocol)
+            async with self.loop.create_supervisor() as sup:
+                with self.assertRaises(TypeError):
+                    await sup.start_tls(transport, protocol, "no context")
+                self.assertEqual(sup.owned(), [])
+                self.assertFalse(transport.is_closing())
+            self.assertFalse(transport.is_closing())
+            transport.close()
+            await protocol.lost
+        await self.within(main())
+
     async def upgrade(self, through, protocol, sup):
         """Return the server's transport and our socket, after start_tls()."""
         server, client = tls_contexts()
@@ -2108,7 +2107,6 @@ class StreamTests(IOTestCase):
             self.assert_nothing_owned(sup)
         await self.within(main())
         self.assertEqual(self.unhandled, [])
-
 
     async def test_an_error_of_a_streams_callback_is_reported_once(self):
         async def main():
