@@ -501,7 +501,7 @@ class Supervisor(TaskOwner, events._LoopProxy):
     # Markers in the ready queue that have run.
     _passes = 0
 
-    def __init__(self, loop, *, name=None, failure_handler=None):
+    def __init__(self, loop, name=None, failure_handler=None):
         if failure_handler is not None and (
                 not callable(failure_handler)
                 # All that it returns is true.
