@@ -29,7 +29,6 @@ class Supervisor(TaskOwner, AbstractEventLoop):
     def __init__(
         self,
         loop: AbstractEventLoop,
-        *,
         name: object = None,
         failure_handler: Callable[[dict[str, Any]], object] | None = None,
     ) -> None: ...
