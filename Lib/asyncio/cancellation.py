@@ -19,9 +19,9 @@ from .log import logger
 # cancellation is a cancelled scope: it is delivered at every wait below it.
 #
 # A Task has a Canceller from the moment at which it first enters a scope or a
-# timeout, is made in a group that has a guard, or is cancelled twice before it
-# was told; the Task calls it where it suspends, parks, resumes, is cancelled
-# and ends.  Without one it works as ever.
+# timeout, is made in a group that has a guard, is cancelled twice before it was
+# told, or is interrupted by Ctrl-C; the Task calls it where it suspends, parks,
+# resumes, is cancelled and ends.  Without one it works as ever.
 #
 # Nodes make a tree.  A node is effectively cancelled if it is cancelled, or
 # if its parent is and it does not hide that; every change is pushed down at
@@ -785,6 +785,8 @@ def from_outside():
 def cancel_from_outside(task):
     """Call task.cancel(); return the Request, or None if it is none that
     waits."""
+    # A shield can be entered later that takes what is pending.
+    canceller_of(task)
     before = _waiting_requests(task)
     with from_outside(), _asking_for_nobody(task):
         task.cancel()
@@ -996,13 +998,15 @@ class Deadlines:
         when = self._first()
         if when is None:
             return
-        if self._timer is not None:
-            if self._due <= when:
-                return
-            self._timer.cancel()
-        self._due = when
+        before = self._timer
+        if before is not None and self._due <= when:
+            return
+        # First, as the others still need the timer there is if this fails.
         self._timer = contextvars.Context().run(
             self._loop.call_at, when, self._expire, when)
+        self._due = when
+        if before is not None:
+            before.cancel()
 
     def _expire(self, due):
         # Its own time: by now another timer can be the queue's.

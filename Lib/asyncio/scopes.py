@@ -307,8 +307,9 @@ def _is_only_passed(scope, exc_type):
 def _close_from_anywhere(scope):
     canceller = scope._canceller
     if canceller is not None and canceller.loop.is_closed():
-        # Nobody can be told any more of what is held.
+        # Nobody can be told any more of what is held, or cancelled.
         canceller.held.clear()
+        canceller.told = True
     elif _is_elsewhere(scope):
         canceller.loop.call_soon_threadsafe(scope._abandon)
         return
@@ -408,7 +409,8 @@ def _put_up_shield(scope):
 def _take_off_shield(scope, canceller):
     cancellation.unmark_inside(scope._node)
     if canceller.task is not None:
-        canceller.release()
+        # It is parked if others close the scope.
+        cancellation.call_all((canceller.release, canceller.deliver))
 
 
 def _is_elsewhere(scope):

@@ -178,15 +178,19 @@ class _PyTaskOwnerBase:
         return self._create_carefully(coro, **kwargs)
 
     def _take(self, task):
-        """Note a new task, and hear of its end."""
-        self._tasks.add(task)
+        """Note a new task, and hear of its end; return our state then."""
         owner = self._owner_of_tasks
         try:
             # Its exit is its result: what it belongs to is cleaned up first.
             task._asyncio_owner = self._inner if owner is None else owner
         except AttributeError:
             pass  # Of a foreign class with slots.
+        # What has none, a factory's None for instance, would never be gone.
         task.add_done_callback(self._task_callback or self._on_task_done)
+        # Nothing is called between these: who aborts later finds the task.
+        state = self._state
+        self._tasks.add(task)
+        return state
 
     def _note_return(self, task):
         """A task has ended; return true if nothing is to be called for it.
@@ -408,15 +412,20 @@ class TaskOwner(_TaskOwnerBase):
             # The traceback of an eager task's exception has this frame.
             del task
 
+    def _release_late(self, task):
+        """The block was aborted while the task was made in C."""
+        _release_task(self, task)
+
     def _check_task(self, coro):
         """Refuse a task, unless there is still reason to wait for it."""
         raise NotImplementedError
 
     def _adopt(self, task):
-        """Take a new task, before its first step."""
-        self._take(task)
+        """Take a new task, before its first step; return our state then."""
+        state = self._take(task)
         if self._node is not None:
             self._node.adopt(task)
+        return state
 
     def _task_ended(self, task):
         if task.cancelled():
@@ -470,8 +479,7 @@ class _Adopter:
         self.came_late = False
 
     def adopt(self, task):
-        self.came_late = self._owner._state is _State.ABORTING
-        self._owner._adopt(task)
+        self.came_late = self._owner._adopt(task) is _State.ABORTING
 
 
 class Supervisor(TaskOwner, events._LoopProxy):
@@ -970,9 +978,12 @@ class Supervisor(TaskOwner, events._LoopProxy):
 
     def call_soon_threadsafe(self, callback, *args, context=None):
         with self._lock:
-            if self._check_callbacks():
-                return self._cancelled(events.Handle(
+            if self._state not in _FOR_CALLBACKS:
+                # Who waits for it is told of a refusal, too.
+                handle = self._cancelled(events.Handle(
                     callback, args, self._loop, context))
+                self._check_callbacks()
+                return handle
             self._has_callbacks = True
             return _from_caller(self._loop_class.call_soon_threadsafe(
                 self._outer, callback, *args, context=context))

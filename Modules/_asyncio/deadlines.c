@@ -181,16 +181,16 @@ set_timer(DeadlinesObject *self, ScopeState *state)
     if (self->timer != NULL && self->due <= when) {
         return 0;
     }
-    if (asyncio_cancel_timer(&self->timer, state->cancel) < 0) {
-        return -1;
-    }
+    PyObject *before = Py_XNewRef(self->timer);
+    /* First, as the others still need the timer there is if this fails.  */
     PyObject *timer = call_at(self, state, when);
     if (timer == NULL) {
+        Py_XDECREF(before);
         return -1;
     }
     self->due = when;
     Py_XSETREF(self->timer, timer);
-    return 0;
+    return asyncio_cancel_timer(&before, state->cancel);
 }
 
 static int

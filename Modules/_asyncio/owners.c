@@ -167,6 +167,18 @@ plain_create(OwnerState *names, OwnerObject *self)
     return create;
 }
 
+/* Call PySet_Add() or PySet_Discard(); a task may have an __eq__() that calls
+   our __init__().  */
+static int
+change_tasks(OwnerObject *self, int (*change)(PyObject *, PyObject *),
+             PyObject *task)
+{
+    PyObject *tasks = Py_NewRef(self->tasks);
+    int res = change(tasks, task);
+    Py_DECREF(tasks);
+    return res;
+}
+
 /* Have the owner of the tasks schedule the callbacks of a new one.  */
 static int
 set_owner(OwnerState *names, OwnerObject *self, PyObject *task)
@@ -202,25 +214,35 @@ check_init(OwnerObject *self)
     return 0;
 }
 
-static int
+/* Return the state in which a new task was noted: a strong reference, or NULL
+   with an exception set.  */
+static PyObject *
 take(OwnerState *names, OwnerObject *self, PyObject *task)
 {
-    if (check_init(self) < 0 || PySet_Add(self->tasks, task) < 0
-        || set_owner(names, self, task) < 0) {
-        return -1;
+    if (check_init(self) < 0 || set_owner(names, self, task) < 0) {
+        return NULL;
     }
     PyObject *callback = Py_XNewRef(self->task_callback);
     if (is_none(callback)) {
         Py_XSETREF(callback, PyObject_GetAttr((PyObject *)self,
                                               names->on_task_done));
         if (callback == NULL) {
-            return -1;
+            return NULL;
         }
     }
+    // What has none, a factory's None for instance, would never be gone.
     int res = call_and_forget(PyObject_CallMethodOneArg(
         task, names->add_done_callback, callback));
     Py_DECREF(callback);
-    return res;
+    if (res < 0) {
+        return NULL;
+    }
+    // Nothing is called between these: who aborts later finds the task.
+    PyObject *state = Py_NewRef(self->state == NULL ? Py_None : self->state);
+    if (change_tasks(self, PySet_Add, task) < 0) {
+        Py_CLEAR(state);
+    }
+    return state;
 }
 
 /* Let the scopes around the block reach a new task.  */
@@ -243,15 +265,32 @@ _asyncio._TaskOwnerBase._take
     task: object
     /
 
-Note a new task, and hear of its end.
+Note a new task, and hear of its end; return our state then.
 [clinic start generated code]*/
 
 static PyObject *
 _asyncio__TaskOwnerBase__take(OwnerObject *self, PyObject *task)
-/*[clinic end generated code: output=59f1b8c13c7e9d55 input=4a015ee3f308e08b]*/
+/*[clinic end generated code: output=59f1b8c13c7e9d55 input=4b517233cdd415ab]*/
 {
-    return none_or_null(take(asyncio_owner_state(module_of(self)), self,
-                             task));
+    return take(asyncio_owner_state(module_of(self)), self, task);
+}
+
+/* Take a task that plain_create() has made; who was called meanwhile, a
+   finalizer for instance, may have aborted the block.  */
+static int
+take_new(OwnerState *names, OwnerObject *self, PyObject *task)
+{
+    PyObject *state = take(names, self, task);
+    if (state == NULL) {
+        return -1;
+    }
+    int is_open = is_constant(self, state, names->OPEN);
+    Py_DECREF(state);
+    if (is_open < 0 || put_below(names, self, task) < 0) {
+        return -1;
+    }
+    return is_open ? 0 : call_and_forget(PyObject_CallMethodOneArg(
+        (PyObject *)self, names->release_late, task));
 }
 
 /* Ask if there is just a coroutine, or a name with it.  */
@@ -296,8 +335,7 @@ owner_create_task(OwnerObject *self, PyObject *const *args, Py_ssize_t nargs,
     }
     PyObject *task = PyObject_Vectorcall(create, args, nargs, kwnames);
     Py_DECREF(create);
-    if (task != NULL && (take(names, self, task) < 0
-                         || put_below(names, self, task) < 0)) {
+    if (task != NULL && take_new(names, self, task) < 0) {
         Py_CLEAR(task);
     }
     return task;
@@ -346,7 +384,8 @@ forget_returned(OwnerObject *self)
     self->returned = Py_NewRef(Py_None);
     int res = 0;
     for (Py_ssize_t i = 0; res == 0 && i < PyList_GET_SIZE(returned); i++) {
-        if (PySet_Discard(self->tasks, PyList_GET_ITEM(returned, i)) < 0) {
+        PyObject *task = PyList_GET_ITEM(returned, i);
+        if (change_tasks(self, PySet_Discard, task) < 0) {
             res = -1;
         }
     }
@@ -368,7 +407,7 @@ _asyncio__TaskOwnerBase__on_task_done(OwnerObject *self, PyObject *task)
 {
     PyObject *module = module_of(self);
     OwnerState *names = asyncio_owner_state(module);
-    if (check_init(self) < 0 || PySet_Discard(self->tasks, task) < 0
+    if (check_init(self) < 0 || change_tasks(self, PySet_Discard, task) < 0
         || forget_returned(self) < 0) {
         return NULL;
     }
@@ -468,6 +507,7 @@ static const struct {
     NAME(inner, "_inner"),
     NAME(name, "name"),
     NAME(on_task_done, "_on_task_done"),
+    NAME(release_late, "_release_late"),
     NAME(task_ended, "_task_ended"),
     NAME(task_factory, "_task_factory"),
 };

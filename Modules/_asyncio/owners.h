@@ -20,6 +20,7 @@ typedef struct {
     PyObject *inner;
     PyObject *name;
     PyObject *on_task_done;
+    PyObject *release_late;
     PyObject *task_ended;
     PyObject *task_factory;
 } OwnerState;

@@ -702,14 +702,20 @@ STORM_LIMIT = 99
             pass
 """),
         ("each block has a timer", """\
-            if self._due <= when:
-                return
+        if before is not None and self._due <= when:
+            return
 """, ""),
         ("an earlier deadline waits for the timer of a later one", """\
-            if self._due <= when:
-                return
-""", """\
+        if before is not None and self._due <= when:
             return
+""", """\
+        if before is not None:
+            return
+"""),
+        ("a timer that cannot be made takes away the one there is", """\
+        # First, as the others still need the timer there is if this fails.
+""", """\
+        self._stop()
 """),
         ("the timer keeps the context of the first block alive", """\
         self._timer = contextvars.Context().run(
@@ -733,6 +739,14 @@ STORM_LIMIT = 99
     # --- Scopes --------------------------------------------------------------
     *_of(
         "scopes.py",
+        ("a parked task is not told when its shield is closed elsewhere", """\
+        cancellation.call_all((canceller.release, canceller.deliver))
+""", """\
+        canceller.release()
+"""),
+        ("a task that is destroyed after its loop is told", """\
+        canceller.told = True
+""", ""),
         ("a shield hides the level, but holds no edge", """\
         self._node.hides = self._node.holds = bool(shield)
 """, """\
@@ -1412,10 +1426,10 @@ _FOR_CALLBACKS = _FOR_WORK
         "supervisors.py",
         ("a thread need not wait for the state to be changed", """\
         with self._lock:
-            if self._check_callbacks():
+            if self._state not in _FOR_CALLBACKS:
 """, """\
         if True:
-            if self._check_callbacks():
+            if self._state not in _FOR_CALLBACKS:
 """),
         ("a future that is made while it aborts is pending", """\
         if is_cancelled:
@@ -1444,6 +1458,32 @@ _FOR_CALLBACKS = _FOR_WORK
             self._node.adopt(task)
 """, """\
             pass
+"""),
+        ("a refused callback is told to nobody", """\
+                handle = self._cancelled(events.Handle(
+                    callback, args, self._loop, context))
+                self._check_callbacks()
+                return handle
+""", """\
+                self._check_callbacks()
+                return self._cancelled(events.Handle(
+                    callback, args, self._loop, context))
+"""),
+        ("what cannot tell of its end is taken", """\
+        task.add_done_callback(self._task_callback or self._on_task_done)
+        # Nothing is called between these: who aborts later finds the task.
+        state = self._state
+        self._tasks.add(task)
+""", """\
+        self._tasks.add(task)
+        task.add_done_callback(self._task_callback or self._on_task_done)
+        state = self._state
+"""),
+        ("who aborts it while a task is taken does not end that", """\
+        self.came_late = self._owner._adopt(task) is _State.ABORTING
+""", """\
+        self.came_late = self._owner._state is _State.ABORTING
+        self._owner._adopt(task)
 """),
         ("a task that is made while it aborts is not cancelled", """\
         if adopter.came_late:
@@ -1579,6 +1619,13 @@ _FOR_CALLBACKS = _FOR_WORK
         ("who leaves it for its host takes back what the host was asked", """\
         self._host = host
         self._has_asked = False
+""", """\
+        self._host = host
+"""),
+        ("who leaves it for its host leaves its tasks in the host's scopes", """\
+        if self._guard is not None:
+            self._guard.leave()
+        self._host = host
 """, """\
         self._host = host
 """),

@@ -497,6 +497,29 @@ class StartTLSTests(IOTestCase):
             await protocol.lost
             self.assertEqual(sup.owned(), [])
 
+    async def test_one_that_is_lost_before_the_call_returns_is_not_owned(self):
+        start_tls = self.loop.start_tls
+
+        async def late(*args, **kwargs):
+            made = await start_tls(*args, **kwargs)
+            (await shaking).close()
+            await protocol.lost
+            return made
+        server, client = io_suite.tls_contexts()
+        async with self.loop.create_supervisor() as sup:
+            transport, peer = await self.peers(sup, Recorder())
+            peer.setblocking(True)
+            shaking = self.loop.run_in_executor(
+                None, lambda: client.wrap_socket(
+                    peer, server_hostname=io_suite.HOSTNAME))
+            protocol = Recorder()
+            with mock.patch.object(self.loop, "start_tls", late):
+                over_tls = await sup.start_tls(transport, protocol, server,
+                                               server_side=True)
+            self.assertIsNone(over_tls.get_protocol())
+            self.assertEqual(sup.owned(), [])
+        self.assertEqual(protocol.calls.count("connection_lost"), 1)
+
 
 # Readers, writers and signal handlers of loops that tell nothing.
 

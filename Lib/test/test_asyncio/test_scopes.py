@@ -1486,6 +1486,20 @@ class DeadlineTests:
             self.assertEqual(self.loop.now, 50)
         self.run_in_loop(main())
 
+    def test_a_timer_that_cannot_be_made_stops_no_other_deadline(self):
+        async def main():
+            with asyncio.move_on_after(50) as outer:
+                await asyncio.sleep(0)
+                with (self.assertRaises(ZeroDivisionError),
+                      asyncio.move_on_after(5),
+                      mock.patch.object(self.loop, "call_at",
+                                        side_effect=ZeroDivisionError)):
+                    await asyncio.sleep(0)
+                await asyncio.sleep(99)
+            self.assertTrue(outer.cancelled_caught)
+            self.assertEqual(self.loop.now, 50)
+        self.run_in_loop(main())
+
     def test_a_deadline_moved_to_earlier_fires_once(self):
         async def main():
             with asyncio.move_on_after(100):
@@ -2060,6 +2074,18 @@ class ShieldTests:
                                         "from outside"):
                 await task
             self.assertEqual(self.loop.now, 5)
+        self.run_in_loop(main())
+
+    def test_who_has_asked_from_outside_is_inside_again(self):
+        async def main():
+            task = asyncio.current_task()
+            with asyncio.CancelScope(shield=True):
+                with cancellation.from_outside():
+                    pass
+                task.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await asyncio.sleep(60)
+            task.uncancel()
         self.run_in_loop(main())
 
     def test_after_an_inner_shield_the_outer_one_marks_the_context(self):
@@ -2744,6 +2770,35 @@ class MisuseTests:
             await asyncio.sleep(1)
         self.run_in_loop(main())
 
+    def test_a_shield_closed_elsewhere_lets_a_parked_task_be_told(self):
+        async def be_told(closing):
+            closing = asyncio.create_task(closing)
+            with self.assertRaisesRegex(asyncio.CancelledError, "outer"):
+                await asyncio.sleep(60)
+            await closing
+
+        async def leave(shield):
+            with self.assertRaisesRegex(RuntimeError, "was entered in"):
+                shield.__exit__(None, None, None)
+
+        async def generate():
+            with asyncio.CancelScope(shield=True):
+                yield
+
+        async def main():
+            with asyncio.CancelScope() as scope:
+                scope.cancel("outer")
+                shield = asyncio.CancelScope(shield=True)
+                shield.__enter__()
+                await be_told(leave(shield))
+            with asyncio.CancelScope() as scope:
+                scope.cancel("outer")
+                generator = generate()
+                await anext(generator)
+                await be_told(generator.aclose())
+            self.assertEqual(self.loop.now, 0)
+        self.run_in_loop(main())
+
     def test_scopes_left_open_are_closed_with_their_task(self):
         async def child(scope):
             scope.__enter__()
@@ -3131,8 +3186,10 @@ class MisuseTests:
 
         async def work():
             try:
-                async with asyncio.CancelScope(shield=True):
-                    await asyncio.get_running_loop().create_future()
+                with asyncio.CancelScope() as scope:
+                    scope.cancel()
+                    async with asyncio.CancelScope(shield=True):
+                        await asyncio.get_running_loop().create_future()
             except BaseException as exc:
                 seen.append(type(exc))
                 raise

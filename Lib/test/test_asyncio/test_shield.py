@@ -420,6 +420,18 @@ class InterruptTests(unittest.TestCase):
             asyncio.run(main())
         self.assertEqual(seen, ["block"])
 
+    def test_an_interrupt_before_the_block_is_told_though_the_task_ends(self):
+        async def main():
+            signal.raise_signal(signal.SIGINT)
+            with asyncio.shield():
+                await asyncio.sleep(0)
+                seen.append("block")
+
+        seen = []
+        with self.assertRaises(KeyboardInterrupt):
+            asyncio.run(main())
+        self.assertEqual(seen, ["block"])
+
     def test_a_main_task_that_swallows_it_has_its_result(self):
         async def main():
             signal.raise_signal(signal.SIGINT)

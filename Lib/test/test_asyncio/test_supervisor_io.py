@@ -1159,6 +1159,8 @@ class NormalExitTests(IOTestCase):
                     if ends:
                         raise Boom
             self.assert_nothing_owned(sup)
+            self.assertEqual(await self.loop.run_in_executor(
+                None, sock.recv, 1), b"")
         for ends in False, True:
             with self.subTest(ends=ends):
                 await self.within(main(ends))

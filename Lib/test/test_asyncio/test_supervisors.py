@@ -244,6 +244,23 @@ class SupervisorTests:
             self.assertEqual(asyncio.current_task().cancelling(), 1)
         self.run_in_loop(main())
 
+    def test_the_scopes_around_its_host_do_not_reach_who_leaves_it(self):
+        async def main():
+            sup = self.supervisor()
+            with asyncio.CancelScope() as scope:
+                async with asyncio.TaskGroup() as group:
+                    await group.create_task(sup.__aenter__())
+                    task = sup.create_task(asyncio.sleep(5, 7))
+                    leaving = self.loop.create_task(
+                        sup.__aexit__(None, None, None))
+                    await asyncio.sleep(1)
+                    scope.cancel()
+                    await forever()
+            self.assertTrue(scope.cancelled_caught)
+            await leaving
+            self.assertEqual(task.result(), 7)
+        self.run_in_loop(main())
+
     def test_one_that_is_never_entered_is_collected(self):
         sup = self.supervisor()
         ref = weakref.ref(sup)
@@ -1338,6 +1355,9 @@ class SupervisorTests:
                     if how == "fail":
                         sup.create_task(fail())
                         await forever()
+                    elif how == "callback":
+                        sup.call_soon(int, "x")
+                        await forever()
                     elif how == "cancel":
                         sup.cancel()
                         await forever()
@@ -1359,7 +1379,7 @@ class SupervisorTests:
                 gc.set_debug(0)
                 gc.garbage.clear()
             self.assertEqual(found, [])
-        hows = ["end", "fail", "cancel"]
+        hows = ["end", "fail", "callback", "cancel"]
         if self.eager and self.Task is tasks._PyTask:
             # The constructor of the task is in its exception's traceback.
             hows.remove("fail")
@@ -1685,6 +1705,17 @@ class LoopTests(unittest.TestCase):
         asyncio.run(main())
 
 
+class EmptyBook(dict):
+    """Calls something when it is looked at."""
+
+    def __init__(self, look):
+        self.look = look
+
+    def __bool__(self):
+        self.look()
+        return False
+
+
 class ThreadTests(unittest.TestCase):
 
     def test_a_signal_handler_may_schedule_while_a_thread_does(self):
@@ -1707,12 +1738,10 @@ class ThreadTests(unittest.TestCase):
         async def main():
             sup = asyncio.get_running_loop().create_supervisor()
 
-            class SlowBook(dict):
-                # It is looked at when the lock is held.
-                def __bool__(self):
-                    thread.start()
-                    thread.join(0.05)
-                    return False
+            def look():
+                # The lock is held.
+                thread.start()
+                thread.join(0.05)
 
             def schedule():
                 try:
@@ -1721,7 +1750,7 @@ class ThreadTests(unittest.TestCase):
                     refused.append(exc)
             thread = threading.Thread(target=schedule)
             async with sup:
-                sup._books["slow"] = SlowBook()
+                sup._books["slow"] = EmptyBook(look)
             thread.join(60)
             await asyncio.sleep(0)
         late, refused = [], []
@@ -1816,14 +1845,19 @@ class ThreadTests(unittest.TestCase):
             with self.subTest(is_late=is_late):
                 asyncio.run(main(is_late))
 
-    def test_a_coroutine_that_is_refused_is_not_waited_for(self):
-        async def main():
-            async with asyncio.get_running_loop().create_supervisor() as sup:
-                pass
+    def test_a_coroutine_that_a_thread_has_is_closed_if_it_is_refused(self):
+        def refuse(sup, why):
             coro = forever()
-            with self.assertRaisesRegex(RuntimeError, "has ended"):
+            with self.assertRaisesRegex(RuntimeError, why):
                 asyncio.run_coroutine_threadsafe(coro, sup)
-            coro.close()
+            self.assertIsNone(coro.cr_frame)
+
+        async def main():
+            sup = asyncio.get_running_loop().create_supervisor()
+            refuse(sup, "not entered")
+            async with sup:
+                pass
+            refuse(sup, "has ended")
         asyncio.run(main())
 
 

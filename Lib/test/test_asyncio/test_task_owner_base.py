@@ -171,6 +171,39 @@ class OwnerTests:
         self.run_passes()
         self.assertEqual(owner._tasks, set())
 
+    def test_the_state_in_which_a_task_is_taken(self):
+        class Future(asyncio.Future):
+            def add_done_callback(self, callback, **kwargs):
+                owner._state = "aborting"
+                super().add_done_callback(callback, **kwargs)
+
+        owner = self.make()
+        self.assertEqual(owner._take(asyncio.Future(loop=self.loop)), "open")
+        self.assertEqual(owner._take(Future(loop=self.loop)), "aborting")
+
+    def test_what_cannot_tell_of_its_end_is_not_taken(self):
+        owner = self.make()
+        with self.assertRaisesRegex(AttributeError, "add_done_callback"):
+            owner._take(None)
+        self.assertEqual(owner._tasks, set())
+
+    def test_tasks_that_make_it_anew_when_they_are_compared(self):
+        class Future(asyncio.Future):
+            def __hash__(self):
+                return 1
+
+            def __eq__(self, other):
+                owner.__init__()
+                return False
+
+        owner = self.make()
+        futures = [Future(loop=self.loop) for _ in range(9)]
+        for change in owner._take, owner._on_task_done:
+            for future in futures:
+                owner._owner_of_tasks = self.loop
+                change(future)
+        self.assertEqual(owner._tasks, set())
+
     def test_an_owner_that_cannot_be_made(self):
         class Owner(type(self.make())):
             @property
@@ -301,6 +334,19 @@ class COwnerTests(OwnerTests):
                 self.assertFalse(self.created_directly(self.make()))
         del self.loop.create_task
 
+    def test_one_that_is_made_while_the_block_is_aborted(self):
+        class Name:
+            def __str__(self):
+                owner._state = "aborting"
+                return "task"
+
+        late = []
+        owner = self.make()
+        owner._release_late = late.append
+        task = owner.create_task(self.returns(), name=Name())
+        self.assertEqual((late, owner._tasks), ([task], {task}))
+        self.run_passes()
+
     def test_an_error_in_creating(self):
         owner = self.make()
         with self.assertRaisesRegex(TypeError, "a coroutine was expected"):
@@ -323,6 +369,48 @@ class CTests(COwnerTests, TestCase):
 
 
 class SupervisorTests(TestCase):
+
+    def test_who_aborts_the_block_while_a_task_is_made_ends_it(self):
+        class Name:
+            def __str__(self):
+                owner.cancel("by the name")
+                return "task"
+
+        async def main(make):
+            nonlocal owner
+            async with make() as owner:
+                task = owner.create_task(asyncio.sleep(3600), name=Name())
+            with self.assertRaisesRegex(asyncio.CancelledError, "by the name"):
+                await task
+        owner = None
+        for make in asyncio.TaskGroup, self.loop.create_supervisor:
+            for debug in False, True:
+                with self.subTest(make=make, debug=debug):
+                    self.loop.set_debug(debug)
+                    self.run_in_loop(main(make))
+
+
+    def test_who_aborts_the_block_while_a_task_is_taken_ends_it(self):
+        class Task(asyncio.Task):
+            def add_done_callback(self, *args, **kwargs):
+                super().add_done_callback(*args, **kwargs)
+                owner.cancel()
+
+        async def main(make):
+            nonlocal owner
+            async with make() as owner:
+                task = owner.create_task(asyncio.sleep(3600))
+            self.assertTrue(task.cancelled())
+            self.assertEqual(task.cancelling(), 1)
+        owner = None
+        for make in asyncio.TaskGroup, self.loop.create_supervisor:
+            with self.subTest(make=make):
+                self.run_in_loop(self.with_tasks_of(Task, main(make)))
+
+    async def with_tasks_of(self, cls, coro):
+        self.loop.set_task_factory(
+            lambda loop, coro, **kwargs: cls(coro, loop=loop, **kwargs))
+        await coro
 
     def test_tasks_that_return_in_one_pass_need_one_callback(self):
         async def nothing():

@@ -276,6 +276,8 @@ class TaskGroupTests:
                     async with asyncio.TaskGroup() as group:
                         group.create_task(asyncio.sleep(1))
                 self.assertEqual(scope._node.children, {})
+                self.assertEqual(asyncio.current_task()._canceller.guards,
+                                 [scope])
         self.run_in_loop(main())
 
     def test_the_shield_of_a_host_holds_no_edge_of_its_tasks(self):

@@ -71,7 +71,7 @@ PyDoc_STRVAR(_asyncio__TaskOwnerBase__take__doc__,
 "_take($self, task, /)\n"
 "--\n"
 "\n"
-"Note a new task, and hear of its end.");
+"Note a new task, and hear of its end; return our state then.");
 
 #define _ASYNCIO__TASKOWNERBASE__TAKE_METHODDEF    \
     {"_take", (PyCFunction)_asyncio__TaskOwnerBase__take, METH_O, _asyncio__TaskOwnerBase__take__doc__},
@@ -94,4 +94,4 @@ PyDoc_STRVAR(_asyncio__TaskOwnerBase__on_task_done__doc__,
 
 #define _ASYNCIO__TASKOWNERBASE__ON_TASK_DONE_METHODDEF    \
     {"_on_task_done", (PyCFunction)_asyncio__TaskOwnerBase__on_task_done, METH_O, _asyncio__TaskOwnerBase__on_task_done__doc__},
-/*[clinic end generated code: output=152580a06cfc68e5 input=a9049054013a1b77]*/
+/*[clinic end generated code: output=a0ddd921de3e2884 input=a9049054013a1b77]*/
