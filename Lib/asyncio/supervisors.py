@@ -185,11 +185,15 @@ class _PyTaskOwnerBase:
             task._asyncio_owner = self._inner if owner is None else owner
         except AttributeError:
             pass  # Of a foreign class with slots.
-        # What has none, a factory's None for instance, would never be gone.
-        task.add_done_callback(self._task_callback or self._on_task_done)
         # Nothing is called between these: who aborts later finds the task.
         state = self._state
         self._tasks.add(task)
+        try:
+            task.add_done_callback(self._task_callback or self._on_task_done)
+        except BaseException:
+            # A factory's None, for instance, would never be gone.
+            self._tasks.discard(task)
+            raise
         return state
 
     def _note_return(self, task):

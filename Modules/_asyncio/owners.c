@@ -214,6 +214,18 @@ check_init(OwnerObject *self)
     return 0;
 }
 
+/* With an exception set: forget what cannot tell of its end, a factory's None
+   for instance, which would never be gone.  */
+static void
+forget_refused(OwnerObject *self, PyObject *task)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (change_tasks(self, PySet_Discard, task) < 0) {
+        PyErr_Clear();
+    }
+    PyErr_SetRaisedException(exc);
+}
+
 /* Return the state in which a new task was noted: a strong reference, or NULL
    with an exception set.  */
 static PyObject *
@@ -230,16 +242,18 @@ take(OwnerState *names, OwnerObject *self, PyObject *task)
             return NULL;
         }
     }
-    // What has none, a factory's None for instance, would never be gone.
-    int res = call_and_forget(PyObject_CallMethodOneArg(
-        task, names->add_done_callback, callback));
-    Py_DECREF(callback);
-    if (res < 0) {
-        return NULL;
-    }
     // Nothing is called between these: who aborts later finds the task.
     PyObject *state = Py_NewRef(self->state == NULL ? Py_None : self->state);
-    if (change_tasks(self, PySet_Add, task) < 0) {
+    int res = change_tasks(self, PySet_Add, task);
+    if (res == 0) {
+        res = call_and_forget(PyObject_CallMethodOneArg(
+            task, names->add_done_callback, callback));
+        if (res < 0) {
+            forget_refused(self, task);
+        }
+    }
+    Py_DECREF(callback);
+    if (res < 0) {
         Py_CLEAR(state);
     }
     return state;

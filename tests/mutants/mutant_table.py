@@ -1470,14 +1470,10 @@ _FOR_CALLBACKS = _FOR_WORK
                     callback, args, self._loop, context))
 """),
         ("what cannot tell of its end is taken", """\
-        task.add_done_callback(self._task_callback or self._on_task_done)
-        # Nothing is called between these: who aborts later finds the task.
-        state = self._state
-        self._tasks.add(task)
+            self._tasks.discard(task)
+            raise
 """, """\
-        self._tasks.add(task)
-        task.add_done_callback(self._task_callback or self._on_task_done)
-        state = self._state
+            raise
 """),
         ("who aborts it while a task is taken does not end that", """\
         self.came_late = self._owner._adopt(task) is _State.ABORTING

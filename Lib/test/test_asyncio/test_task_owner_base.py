@@ -1,6 +1,7 @@
 """What task groups and supervisors do for each of their tasks."""
 
 import asyncio
+import concurrent.futures
 import contextvars
 import functools
 import gc
@@ -174,17 +175,29 @@ class OwnerTests:
     def test_the_state_in_which_a_task_is_taken(self):
         class Future(asyncio.Future):
             def add_done_callback(self, callback, **kwargs):
+                # Who aborts the owner here finds it.
+                found.append(self in owner._tasks)
                 owner._state = "aborting"
                 super().add_done_callback(callback, **kwargs)
 
+        found = []
         owner = self.make()
-        self.assertEqual(owner._take(asyncio.Future(loop=self.loop)), "open")
-        self.assertEqual(owner._take(Future(loop=self.loop)), "aborting")
+        self.assertEqual(owner._take(Future(loop=self.loop)), "open")
+        self.assertEqual(found, [True])
+        self.assertEqual(owner._take(asyncio.Future(loop=self.loop)),
+                         "aborting")
 
     def test_what_cannot_tell_of_its_end_is_not_taken(self):
         owner = self.make()
         with self.assertRaisesRegex(AttributeError, "add_done_callback"):
             owner._take(None)
+        self.assertEqual(owner._tasks, set())
+
+    def test_what_calls_at_once_is_forgotten(self):
+        owner = self.make()
+        future = concurrent.futures.Future()
+        future.set_result(None)
+        owner._take(future)
         self.assertEqual(owner._tasks, set())
 
     def test_tasks_that_make_it_anew_when_they_are_compared(self):
@@ -390,7 +403,6 @@ class SupervisorTests(TestCase):
                     self.loop.set_debug(debug)
                     self.run_in_loop(main(make))
 
-
     def test_who_aborts_the_block_while_a_task_is_taken_ends_it(self):
         class Task(asyncio.Task):
             def add_done_callback(self, *args, **kwargs):
@@ -407,6 +419,21 @@ class SupervisorTests(TestCase):
         for make in asyncio.TaskGroup, self.loop.create_supervisor:
             with self.subTest(make=make):
                 self.run_in_loop(self.with_tasks_of(Task, main(make)))
+
+    def test_who_aborts_a_supervisor_while_its_view_is_made_ends_a_task(self):
+        class Supervisor(type(self.loop.create_supervisor())):
+            def _make_inner(self):
+                self.cancel()
+                return super()._make_inner()
+
+        async def main():
+            async with Supervisor(self.loop) as sup:
+                task = sup.create_task(asyncio.sleep(3600))
+            self.assertTrue(task.cancelled())
+        for debug in False, True:
+            with self.subTest(debug=debug):
+                self.loop.set_debug(debug)
+                self.run_in_loop(main())
 
     async def with_tasks_of(self, cls, coro):
         self.loop.set_task_factory(
