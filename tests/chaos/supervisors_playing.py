@@ -120,12 +120,14 @@ class Player(Actions, Checks):
             if isinstance(thing, asyncio.Task):
                 self.cancels[thing] = self.cancels.get(thing, 0) + 1
             thing.cancel()
-        self.open_gates()
+        # One that has swallowed that may begin something that lasts.
+        self.give_way()
         tasks = {t for t in self.foreign if isinstance(t, asyncio.Task)}
         if tasks:
             _, left = await asyncio.wait(tasks, timeout=100)
             for task in left:
                 self.wrong(f"{task} goes on")
+        self.foreign[-1].cancel()  # The last give_way().
         for _ in range(3):
             await asyncio.sleep(0)
 
